@@ -1,0 +1,220 @@
+//! Keys and places: where an endpoint lies, what a flow is called, in which buckets it may be, and
+//! what the two hashes of a new flow cover.
+
+use crate::abi::{Affinity, SplitHeader};
+use crate::hash::{Key, scatter, siphash13};
+use crate::wire::{WireAddress, WirePort};
+
+/// Tags of a bucket's four endpoints, 15 bits each (0: empty), packed into a word.
+pub mod tags {
+    /// Endpoints in a bucket.
+    pub const LANES: usize = 4;
+    /// Set in a bucket's word when one of its endpoints lies in its second bucket.
+    pub const OVERFLOWED: u64 = 1 << 63;
+    const LANE: u64 = 0x7fff;
+    const ONES: u64 = 0x0001_0001_0001_0001;
+    const TAGS: u64 = LANE * ONES;
+    const HIGH: u64 = 0x8000_8000_8000_8000;
+
+    /// A bit mask with the top bit of every lane whose tag may be `tag`; 0 when none is. Lanes above
+    /// a true match may be reported falsely, so endpoints are compared in full.
+    #[must_use]
+    #[inline(always)]
+    pub const fn matches(word: u64, tag: u64) -> u64 {
+        let different = (word & TAGS) ^ (tag * ONES);
+        different.wrapping_sub(ONES) & !different & HIGH
+    }
+
+    /// The tag in `lane`.
+    #[must_use]
+    pub const fn get(word: u64, lane: usize) -> u64 {
+        (word >> (16 * lane)) & LANE
+    }
+
+    /// The word with `tag` in `lane`.
+    #[must_use]
+    pub const fn with(word: u64, lane: usize, tag: u64) -> u64 {
+        (word & !(LANE << (16 * lane))) | ((tag & LANE) << (16 * lane))
+    }
+}
+
+/// The hash of an endpoint: its bucket in the lower bits, its second bucket from bit 24 on, its tag
+/// at the top.
+#[must_use]
+#[inline(always)]
+pub fn endpoint_hash(seed: Key, address: WireAddress, meta: u64) -> u64 {
+    let [a, b] = address.halves();
+    scatter(seed, a ^ b.rotate_left(29) ^ meta.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+}
+
+/// The same for IPv4, whose address is one word.
+#[must_use]
+#[inline(always)]
+pub fn endpoint_hash_v4(seed: Key, address: u32, meta: u64) -> u64 {
+    scatter(seed, address as u64 ^ meta.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+}
+
+/// The tag of an endpoint's hash: 15 bits, never 0.
+#[must_use]
+#[inline(always)]
+pub const fn endpoint_tag(hash: u64) -> u64 {
+    (hash >> 49) | ((hash >> 49 == 0) as u64)
+}
+
+/// The name of an IPv4 flow, exact in 64 bits.
+#[must_use]
+#[inline(always)]
+pub const fn flow_key_v4(client: u32, port: WirePort, listener: u16) -> u64 {
+    ((client as u64) << 32) | ((port.0 as u64) << 16) | listener as u64
+}
+
+/// The name of an IPv6 flow: a keyed fingerprint, never 0.
+#[must_use]
+#[inline(always)]
+pub fn flow_key_v6(key: Key, client: WireAddress, port: WirePort, listener: u16) -> u64 {
+    let [a, b] = client.halves();
+    let fingerprint = siphash13(key, [a, b, ((port.0 as u64) << 16) | listener as u64]);
+    fingerprint | ((fingerprint == 0) as u64)
+}
+
+/// Where a flow may lie and what marks its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FlowPlace {
+    /// Its two buckets; never the same one, given at least two.
+    pub buckets: [u32; 2],
+    /// 20 bits.
+    pub tag: u32,
+    /// Its insert lock.
+    pub lock: u32,
+}
+
+/// The place of the flow named `key` in a table of `mask` + 1 buckets.
+#[must_use]
+#[inline(always)]
+pub fn flow_place(secret: Key, key: u64, mask: u32) -> FlowPlace {
+    let hash = scatter(secret, key);
+    let first = hash as u32 & mask;
+    let second = (hash >> 22) as u32 & mask;
+    let second = if first == second { second ^ 1 } else { second };
+    FlowPlace {
+        buckets: [first, second],
+        tag: (hash >> 44) as u32,
+        lock: (hash >> 32) as u32 & (crate::abi::LOCKS as u32 - 1),
+    }
+}
+
+/// A new flow as its service's hashes see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FlowTuple {
+    /// The client.
+    pub client: WireAddress,
+    /// The listener's VIP.
+    pub vip: WireAddress,
+    /// The client's port.
+    pub client_port: WirePort,
+    /// The listener's port.
+    pub vip_port: WirePort,
+    /// IP protocol number.
+    pub protocol: u8,
+}
+
+impl FlowTuple {
+    #[inline(always)]
+    const fn ports(&self) -> u64 {
+        self.client_port.0 as u64 | ((self.vip_port.0 as u64) << 16) | ((self.protocol as u64) << 32)
+    }
+
+    #[inline(always)]
+    fn hash_v4(&self, key: Key) -> u64 {
+        siphash13(key, [self.client.0[0] as u64 | ((self.vip.0[0] as u64) << 32), self.ports()])
+    }
+
+    #[inline(always)]
+    fn hash_v6(&self, key: Key) -> u64 {
+        let [a, b] = self.client.halves();
+        let [c, d] = self.vip.halves();
+        siphash13(key, [a, b, c, d, self.ports()])
+    }
+
+    /// The slot of an IPv4 flow.
+    #[must_use]
+    #[inline(always)]
+    pub fn slot_v4(&self, header: &SplitHeader) -> u16 {
+        let hash = if header.affinity == Affinity::ClientIp as u32 {
+            siphash13(header.split_key, [(self.client.0[0] & header.mask_v4) as u64])
+        } else {
+            self.hash_v4(header.split_key)
+        };
+        hash as u16
+    }
+
+    /// The slot of an IPv6 flow.
+    #[must_use]
+    #[inline(always)]
+    pub fn slot_v6(&self, header: &SplitHeader) -> u16 {
+        let hash = if header.affinity == Affinity::ClientIp as u32 {
+            let [a, b] = self.client.halves();
+            let [c, d] = header.mask_v6.halves();
+            siphash13(header.split_key, [a & c, b & d])
+        } else {
+            self.hash_v6(header.split_key)
+        };
+        hash as u16
+    }
+
+    /// The entry of a track table that an IPv4 flow takes.
+    #[must_use]
+    #[inline(always)]
+    pub fn entry_v4(&self, header: &SplitHeader) -> u32 {
+        entry(self.hash_v4(header.track_key))
+    }
+
+    /// The entry of a track table that an IPv6 flow takes.
+    #[must_use]
+    #[inline(always)]
+    pub fn entry_v6(&self, header: &SplitHeader) -> u32 {
+        entry(self.hash_v6(header.track_key))
+    }
+}
+
+/// Maps the upper half of a hash onto the entries of a track table, evenly (Lemire, 2019).
+#[inline(always)]
+const fn entry(hash: u64) -> u32 {
+    (((hash >> 32) * crate::abi::MAGLEV as u64) >> 32) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_tag_is_found_in_every_lane_it_lies_in(word in any::<u64>(), tag in 1_u64..0x8000, lane in 0_usize..4) {
+            let word = tags::with(word, lane, tag);
+            prop_assert_eq!(tags::get(word, lane), tag);
+            prop_assert_ne!(tags::matches(word, tag) & (0x8000 << (16 * lane)), 0);
+        }
+
+        #[test]
+        fn no_lane_is_reported_where_none_matches(word in any::<u64>(), tag in 1_u64..0x8000) {
+            let present = (0..4).any(|lane| tags::get(word, lane) == tag);
+            prop_assert_eq!(tags::matches(word, tag) != 0, present);
+        }
+
+        #[test]
+        fn a_flow_has_two_buckets_within_the_table(secret in any::<[u64; 2]>(), key in any::<u64>(), bits in 1_u32..25) {
+            let mask = (1 << bits) - 1;
+            let place = flow_place(secret, key, mask);
+            prop_assert_ne!(place.buckets[0], place.buckets[1]);
+            prop_assert!(place.buckets.iter().all(|b| *b <= mask));
+            prop_assert!(place.tag < 1 << 20);
+        }
+
+        #[test]
+        fn every_entry_lies_in_the_track_table(hash in any::<u64>()) {
+            prop_assert!((entry(hash) as usize) < crate::abi::MAGLEV);
+        }
+    }
+}

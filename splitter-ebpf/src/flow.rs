@@ -1,0 +1,230 @@
+//! A flow's value word and its life.
+//!
+//! A flow lives in one slot of the flow table: a 64-bit key and this 64-bit value, which is claimed,
+//! refreshed and freed by compare-and-exchange alone. 0 means free.
+//!
+//! ```text
+//!   63        40 39       20 19   16 15       0
+//!  +------------+-----------+-------+----------+
+//!  | last seen  |    tag    | state | backend  |
+//!  +------------+-----------+-------+----------+
+//! ```
+//!
+//! States of a TCP flow (UDP has `UdpNew` and `UdpEstablished` alone):
+//!
+//! ```text
+//!          backend answers        client goes on
+//!   New ----------------> Replied --------------> Established <------------+
+//!    |  client data >= 1 s after the first packet      |   ^               |
+//!    +------------------------------------------------>|   | payload       | payload
+//!                                FIN of one side       v   |               |
+//!                                        FinClient / FinBackend            |
+//!                                FIN of the other side |                   |
+//!                                                      v                   |
+//!   any state -- RST --> Reset -- any later packet --> (Established)    Closing
+//! ```
+//!
+//! A FIN of one side alone does not start the closing time: half-closed connections may be silent
+//! for long (RFC 9293 section 3.6). Payload undoes `Closing`, any packet undoes `Reset`, so that
+//! forged segments cannot unpin a flow that goes on. A flow that was never established returns to
+//! `New`.
+
+/// Bits of a flow's `last seen`, a wrapping count of ticks.
+pub const TICK_BITS: u32 = 24;
+/// Mask of [`TICK_BITS`].
+pub const TICK_MASK: u32 = (1 << TICK_BITS) - 1;
+
+/// Where a flow stands in its life. Never 0, so that no live value is 0.
+#[repr(u8)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum State {
+    /// TCP: the client alone was seen.
+    New = 1,
+    /// TCP: the backend answered.
+    Replied = 2,
+    /// TCP: the backend answered and the client went on.
+    Established = 3,
+    /// TCP: established, the client has sent its FIN.
+    FinClient = 4,
+    /// TCP: established, the backend has sent its FIN.
+    FinBackend = 5,
+    /// TCP: both sides have sent their FIN.
+    Closing = 6,
+    /// TCP: one side has sent a RST on an established flow.
+    Reset = 7,
+    /// TCP: one side has sent a RST on a flow that was not established.
+    ResetNew = 8,
+    /// UDP: the client alone was seen, for less than a second.
+    UdpNew = 9,
+    /// UDP: the backend answered, or the client was seen over more than a second.
+    UdpEstablished = 10,
+}
+
+impl State {
+    /// All states, for tables and tests.
+    pub const ALL: [Self; 10] = [
+        Self::New,
+        Self::Replied,
+        Self::Established,
+        Self::FinClient,
+        Self::FinBackend,
+        Self::Closing,
+        Self::Reset,
+        Self::ResetNew,
+        Self::UdpNew,
+        Self::UdpEstablished,
+    ];
+
+    /// The state with this number, if there is one.
+    #[must_use]
+    pub fn from_bits(bits: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| *state as u8 == bits)
+    }
+
+    /// Whether a full bucket may give this flow's slot to a new one. A bit test, since it runs in
+    /// the packet path.
+    #[must_use]
+    #[inline(always)]
+    pub const fn evictable_bits(bits: u8) -> bool {
+        const EVICTABLE: u32 = 1 << State::New as u32
+            | 1 << State::Replied as u32
+            | 1 << State::Closing as u32
+            | 1 << State::Reset as u32
+            | 1 << State::ResetNew as u32
+            | 1 << State::UdpNew as u32;
+        (EVICTABLE >> (bits & 15)) & 1 == 1
+    }
+
+    /// Whether flows in this state are established: they are never evicted.
+    #[must_use]
+    pub const fn is_established(self) -> bool {
+        !Self::evictable_bits(self as u8)
+    }
+}
+
+/// TCP flag FIN (RFC 9293 section 3.1).
+pub const FIN: u8 = 0x01;
+/// TCP flag SYN.
+pub const SYN: u8 = 0x02;
+/// TCP flag RST.
+pub const RST: u8 = 0x04;
+/// TCP flag ACK.
+pub const ACK: u8 = 0x10;
+
+/// One packet of a flow, as far as the flow's life is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Event {
+    /// Sent by the client (else by the backend).
+    pub from_client: bool,
+    /// TCP flags; 0 for UDP.
+    pub flags: u8,
+    /// Carries data.
+    pub payload: bool,
+    /// The flow was first (or, once established, last) seen at least a second ago.
+    pub aged: bool,
+}
+
+/// The state after `event`, as bits; `bits` is a [`State`] as its number.
+#[must_use]
+#[inline(always)]
+pub const fn advance(bits: u8, event: Event) -> u8 {
+    const NEW: u8 = State::New as u8;
+    const REPLIED: u8 = State::Replied as u8;
+    const ESTABLISHED: u8 = State::Established as u8;
+    const FIN_CLIENT: u8 = State::FinClient as u8;
+    const FIN_BACKEND: u8 = State::FinBackend as u8;
+    const CLOSING: u8 = State::Closing as u8;
+    const RESET: u8 = State::Reset as u8;
+    const RESET_NEW: u8 = State::ResetNew as u8;
+    const UDP_NEW: u8 = State::UdpNew as u8;
+    const UDP_ESTABLISHED: u8 = State::UdpEstablished as u8;
+
+    // The common case first: an established flow and an ordinary segment.
+    if event.flags & (FIN | RST) == 0 {
+        return match bits {
+            NEW if !event.from_client => REPLIED,
+            NEW if event.payload && event.aged => ESTABLISHED,
+            REPLIED if event.from_client && event.flags & SYN == 0 => ESTABLISHED,
+            FIN_CLIENT if event.payload && event.from_client => ESTABLISHED,
+            FIN_BACKEND if event.payload && !event.from_client => ESTABLISHED,
+            CLOSING if event.payload => ESTABLISHED,
+            RESET => ESTABLISHED,
+            RESET_NEW => NEW,
+            UDP_NEW if !event.from_client || event.aged => UDP_ESTABLISHED,
+            _ => bits,
+        };
+    }
+    if event.flags & RST != 0 {
+        return match bits {
+            NEW | REPLIED | RESET_NEW => RESET_NEW,
+            CLOSING => CLOSING,
+            UDP_NEW | UDP_ESTABLISHED => bits,
+            _ => RESET,
+        };
+    }
+    match (bits, event.from_client) {
+        (ESTABLISHED | RESET, true) | (REPLIED, true) | (FIN_CLIENT, true) => FIN_CLIENT,
+        (ESTABLISHED | RESET, false) | (FIN_BACKEND, false) => FIN_BACKEND,
+        // A backend that answers and closes before the client went on: not confirmed yet.
+        (NEW | RESET_NEW, false) => REPLIED,
+        (FIN_CLIENT, false) | (FIN_BACKEND, true) => CLOSING,
+        _ => bits,
+    }
+}
+
+/// A flow's value, not 0.
+#[repr(transparent)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Value(pub u64);
+
+impl Value {
+    /// A value of `backend` (1..=65,535), `state`, `tag` (20 bits) and `seen` (24 bits).
+    #[must_use]
+    #[inline(always)]
+    pub const fn new(backend: u16, state: u8, tag: u32, seen: u32) -> Self {
+        Self(
+            backend as u64
+                | ((state as u64 & 15) << 16)
+                | ((tag as u64 & 0xf_ffff) << 20)
+                | ((seen as u64 & TICK_MASK as u64) << 40),
+        )
+    }
+
+    /// The backend's id.
+    #[must_use]
+    #[inline(always)]
+    pub const fn backend(self) -> u16 {
+        (self.0 & 0xffff) as u16
+    }
+
+    /// The state's number.
+    #[must_use]
+    #[inline(always)]
+    pub const fn state_bits(self) -> u8 {
+        ((self.0 >> 16) & 15) as u8
+    }
+
+    /// The tag: 20 bits of the key's hash that do not choose its bucket.
+    #[must_use]
+    #[inline(always)]
+    pub const fn tag(self) -> u32 {
+        ((self.0 >> 20) & 0xf_ffff) as u32
+    }
+
+    /// The tick at which the flow was last seen; of an unconfirmed flow, first seen.
+    #[must_use]
+    #[inline(always)]
+    pub const fn seen(self) -> u32 {
+        (self.0 >> 40) as u32
+    }
+
+    /// Ticks since [`seen`](Self::seen); wraps after 2^24 ticks.
+    #[must_use]
+    #[inline(always)]
+    pub const fn age(self, now: u32) -> u32 {
+        now.wrapping_sub(self.seen()) & TICK_MASK
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,53 @@
+//! From a backend to a client.
+
+use super::flows::Name;
+use super::maps::{LISTENERS, REPLIES, SECOND_TICKS};
+use super::packet::Frame;
+use super::split::flow_key;
+use super::{Verdict, clock, family, hops, no};
+use splitter_ebpf::abi::{PAIRS, Pair};
+use splitter_ebpf::flow::Event;
+use splitter_ebpf::headers::{Segment, payload};
+use splitter_ebpf::rewrite::{End, may_hop, translate};
+use splitter_ebpf::verdict::Reason;
+
+/// Gives a backend's packet the listener's address and sends it to the client, if it belongs to a
+/// flow that is pinned to this backend.
+#[inline(always)]
+pub fn reply<const V6: bool>(frame: &mut Frame, segment: &Segment, index: u32) -> Verdict {
+    let Some(reply) = REPLIES.get(index) else { return no(Reason::Inconsistent) };
+    let mut none = Reason::BackendDirect;
+    let mut i = 0;
+    while i < PAIRS {
+        let pair = reply.pairs[i];
+        i += 1;
+        if pair == Pair(0) {
+            break;
+        }
+        let name = Name::new(flow_key::<V6>(segment.destination, segment.destination_port, pair.listener()));
+        let Some(found) = name.find() else { continue };
+        if found.value.backend() != pair.backend() {
+            none = Reason::WrongBackend;
+            continue;
+        }
+        let Some(payload) = payload(frame, segment, family::<V6>()) else { return no(Reason::Malformed) };
+        if !may_hop(frame, family::<V6>()) {
+            return no(Reason::TtlExpired);
+        }
+        let Some(listener) = LISTENERS.get(pair.listener().into()) else { return no(Reason::Inconsistent) };
+        let now = clock::now();
+        let Some(hop) = hops::towards::<V6>(frame, listener.address, segment.destination, now) else {
+            return no(Reason::NoReturnPath);
+        };
+        let event = Event {
+            from_client: false,
+            flags: segment.flags,
+            payload,
+            aged: found.value.age(now) >= SECOND_TICKS.load(),
+        };
+        found.refresh(event, now);
+        translate(frame, family::<V6>(), segment.protocol, End::Source, listener.address, listener.port);
+        return (Reason::Reply, hop);
+    }
+    no(none)
+}

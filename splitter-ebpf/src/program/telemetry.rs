@@ -1,0 +1,32 @@
+//! Counters. Each CPU has its own, so plain additions are enough.
+
+use super::maps::{COUNTERS, VERDICTS};
+use splitter_ebpf::verdict::{REASONS, Reason};
+
+/// Counts a packet's verdict.
+#[inline(always)]
+pub fn count(reason: Reason) {
+    if let Some(verdicts) = VERDICTS.get_ptr_mut(0) {
+        // SAFETY: the look-up succeeded, and no other reference to this CPU's value exists.
+        let packets = unsafe { &mut (*verdicts).packets };
+        packets[reason as usize & (REASONS - 1)] += 1;
+    }
+}
+
+/// Counts a flow that was pinned to `backend`.
+#[inline(always)]
+pub fn count_new_flow(backend: u16) {
+    if let Some(counters) = COUNTERS.get_ptr_mut(backend.into()) {
+        // SAFETY: as above.
+        unsafe { (*counters).new_flows += 1 }
+    }
+}
+
+/// Counts a packet that went to `backend` without a pin.
+#[inline(always)]
+pub fn count_unpinned(backend: u16) {
+    if let Some(counters) = COUNTERS.get_ptr_mut(backend.into()) {
+        // SAFETY: as above.
+        unsafe { (*counters).unpinned += 1 }
+    }
+}
