@@ -25,9 +25,10 @@ fn run() -> Result<(), Box<dyn Error>> {
     let out_dir = PathBuf::from(env::var("OUT_DIR")?);
     let manifest_dir = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
     let workspace = manifest_dir.parent().ok_or("the package splitter-user has left its workspace")?;
-    watch(workspace);
 
     let toolchain = Toolchain::find()?;
+    // After what may fail: cargo prints all directives of a failed script, and runs it again anyhow.
+    watch(workspace);
     // An upgraded linker makes another object.
     println!("cargo::rerun-if-changed={}", toolchain.linker.display());
 
