@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use toolchain::{CHOICE, Toolchain};
+use toolchain::{CHOICE, PROGRAM, TARGET, Toolchain};
 
 fn main() -> ExitCode {
     match run() {
@@ -24,7 +24,9 @@ fn main() -> ExitCode {
 fn run() -> Result<(), Box<dyn Error>> {
     let out_dir = PathBuf::from(env::var("OUT_DIR")?);
     let manifest_dir = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
-    let workspace = manifest_dir.parent().ok_or("the package splitter-user has left its workspace")?;
+    let workspace = manifest_dir
+        .parent()
+        .ok_or("the package splitter-user has left its workspace")?;
 
     let toolchain = Toolchain::find()?;
     // After what may fail: cargo prints all directives of a failed script, and runs it again anyhow.
@@ -33,17 +35,26 @@ fn run() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed={}", toolchain.linker.display());
 
     let target_dir = out_dir.join("bpf");
-    compile(&mut toolchain.command(workspace, &target_dir, &[]))?;
+    compile(&mut toolchain.command("build", workspace, &target_dir, &[]))?;
 
     let object = out_dir.join("splitter-xdp.o");
-    fs::copy(Toolchain::object(&target_dir), &object)?;
+    fs::copy(
+        target_dir.join(TARGET).join("release").join(PROGRAM),
+        &object,
+    )?;
     println!("cargo::rustc-env=SPLITTER_XDP_OBJECT={}", object.display());
     Ok(())
 }
 
 /// What the object depends on.
 fn watch(workspace: &Path) {
-    for file in ["splitter-ebpf/src", "splitter-ebpf/Cargo.toml", "Cargo.toml", "Cargo.lock", "xtask/src/toolchain.rs"] {
+    for file in [
+        "splitter-ebpf/src",
+        "splitter-ebpf/Cargo.toml",
+        "Cargo.toml",
+        "Cargo.lock",
+        "xtask/src/toolchain.rs",
+    ] {
         println!("cargo::rerun-if-changed={}", workspace.join(file).display());
     }
     println!("cargo::rerun-if-env-changed={CHOICE}");
@@ -51,7 +62,9 @@ fn watch(workspace: &Path) {
 
 /// Runs the nested cargo. Its talk is shown only if it warns or fails.
 fn compile(cargo: &mut Command) -> Result<(), Box<dyn Error>> {
-    let output = cargo.output().map_err(|error| format!("cannot run {}: {error}", cargo.get_program().display()))?;
+    let output = cargo
+        .output()
+        .map_err(|error| format!("cannot run {}: {error}", cargo.get_program().display()))?;
     let talk = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
         eprintln!("{talk}");

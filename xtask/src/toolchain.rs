@@ -67,7 +67,9 @@ impl Compiler {
             ))),
             "debian" => Self::Debian.required(),
             "nightly" => Self::Nightly.required(),
-            other => Err(Missing(format!("{CHOICE} is {other:?}, allowed are \"debian\" and \"nightly\": correct or unset it"))),
+            other => Err(Missing(format!(
+                "{CHOICE} is {other:?}, allowed are \"debian\" and \"nightly\": correct or unset it"
+            ))),
         }
     }
 
@@ -75,16 +77,33 @@ impl Compiler {
         if self.is_usable() {
             return Ok(self);
         }
-        Err(Missing(format!("no Rust compiler for the XDP program: {CHOICE} asks for {self}, which is not there; {CURE}")))
+        Err(Missing(format!(
+            "no Rust compiler for the XDP program: {CHOICE} asks for {self}, which is not there; {CURE}"
+        )))
     }
 
     fn is_usable(self) -> bool {
         match self {
-            Self::Debian => printed(Command::new(DEBIAN_RUSTC).args(["--print", "target-libdir", "--target", TARGET]))
-                .and_then(|folder| fs::read_dir(folder).ok())
-                .is_some_and(|files| files.flatten().any(|file| file.file_name().to_string_lossy().starts_with("libcore-"))),
-            Self::Nightly => printed(Command::new("rustup").args(["run", "nightly", "rustc", "--print", "sysroot"]))
-                .is_some_and(|sysroot| Path::new(&sysroot).join("lib/rustlib/src/rust/library/core/Cargo.toml").is_file()),
+            Self::Debian => printed(Command::new(DEBIAN_RUSTC).args([
+                "--print",
+                "target-libdir",
+                "--target",
+                TARGET,
+            ]))
+            .and_then(|folder| fs::read_dir(folder).ok())
+            .is_some_and(|files| {
+                files
+                    .flatten()
+                    .any(|file| file.file_name().to_string_lossy().starts_with("libcore-"))
+            }),
+            Self::Nightly => printed(
+                Command::new("rustup").args(["run", "nightly", "rustc", "--print", "sysroot"]),
+            )
+            .is_some_and(|sysroot| {
+                Path::new(&sysroot)
+                    .join("lib/rustlib/src/rust/library/core/Cargo.toml")
+                    .is_file()
+            }),
         }
     }
 }
@@ -105,33 +124,57 @@ impl Toolchain {
     /// Looks for a compiler, then for bpf-linker.
     pub fn find() -> Result<Self, Missing> {
         let compiler = Compiler::find()?;
-        let linker = find_linker()
-            .ok_or_else(|| Missing(format!("no bpf-linker in PATH or in cargo's own bin folder; {CURE}")))?;
+        let linker = find_linker().ok_or_else(|| {
+            Missing(format!(
+                "no bpf-linker in PATH or in cargo's own bin folder; {CURE}"
+            ))
+        })?;
         Ok(Self { compiler, linker })
     }
 
-    /// The cargo command that builds the XDP program below `target_dir`; [`Toolchain::object`] is its result.
+    /// The cargo command that builds the XDP program into `target_dir`, below the target's and the profile's name.
     ///
-    /// `extra_flags` go to rustc besides those that the program needs.
-    pub fn command(&self, workspace: &Path, target_dir: &Path, extra_flags: &[&str]) -> Command {
+    /// `verb` is cargo's: `build` or `check`. `extra_flags` go to rustc besides those that the program needs.
+    pub fn command(
+        &self,
+        verb: &str,
+        workspace: &Path,
+        target_dir: &Path,
+        extra_flags: &[&str],
+    ) -> Command {
         let mut command = match self.compiler {
             Compiler::Debian => {
-                // Any cargo will do, if it is not rustup's choice for a nightly that is not there: the one that runs us.
-                let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+                // Cargo and rustc need not be of one version: the cargo that runs us will do.
+                let mut command =
+                    Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
                 // The program uses compiler intrinsics, which a released compiler hides without this.
-                command.arg("build").env("RUSTC", DEBIAN_RUSTC).env("RUSTC_BOOTSTRAP", "1");
+                command
+                    .arg(verb)
+                    .env("RUSTC", DEBIAN_RUSTC)
+                    .env("RUSTC_BOOTSTRAP", "1");
                 command
             }
             Compiler::Nightly => {
                 let mut command = Command::new("rustup");
-                command.args(["run", "nightly", "cargo", "build", "-Z", "build-std=core"]);
-                command.env_remove("RUSTC").env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO").env("RUSTUP_AUTO_INSTALL", "0");
+                command.args(["run", "nightly", "cargo", verb, "-Z", "build-std=core"]);
+                command
+                    .env_remove("RUSTC")
+                    .env_remove("RUSTUP_TOOLCHAIN")
+                    .env_remove("CARGO")
+                    .env("RUSTUP_AUTO_INSTALL", "0");
                 command
             }
         };
         command
             .args(["--quiet", "--locked", "--release", "--target", TARGET])
-            .args(["--package", "splitter-ebpf", "--bin", PROGRAM, "--features", "program"])
+            .args([
+                "--package",
+                "splitter-ebpf",
+                "--bin",
+                PROGRAM,
+                "--features",
+                "program",
+            ])
             .arg("--manifest-path")
             .arg(workspace.join("Cargo.toml"))
             .arg("--target-dir")
@@ -144,15 +187,15 @@ impl Toolchain {
         command.env("PATH", path_with(&self.linker));
         command
     }
-
-    /// Where a successful [`Toolchain::command`] leaves the object.
-    pub fn object(target_dir: &Path) -> PathBuf {
-        target_dir.join(TARGET).join("release").join(PROGRAM)
-    }
 }
 
 /// What rustc is told besides the profile. `v3` has 32-bit arithmetic and jumps, and atomics that return a value.
-const FLAGS: [&str; 4] = ["-Clink-arg=--btf", "-Cdebuginfo=2", "-Cpanic=abort", "-Ctarget-cpu=v3"];
+const FLAGS: [&str; 4] = [
+    "-Clink-arg=--btf",
+    "-Cdebuginfo=2",
+    "-Cpanic=abort",
+    "-Ctarget-cpu=v3",
+];
 
 /// The program's own release profile. In variables, because that in Cargo.toml is the host binaries'.
 const PROFILE: [(&str, &str); 9] = [
@@ -179,7 +222,9 @@ fn isolate(command: &mut Command) {
         }
     }
     // Empty, not absent: so that a wrapper named in a configuration file is switched off, too.
-    command.env("RUSTC_WRAPPER", "").env("RUSTC_WORKSPACE_WRAPPER", "");
+    command
+        .env("RUSTC_WRAPPER", "")
+        .env("RUSTC_WORKSPACE_WRAPPER", "");
 }
 
 /// Variables for host code. The search path for libraries is rustup's, with another LLVM than the linker's.
@@ -197,7 +242,9 @@ const HOST_ONLY: [&str; 8] = [
 /// bpf-linker in PATH, else in the folder where `cargo install` puts it.
 pub fn find_linker() -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    let cargo_home = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".cargo")));
+    let cargo_home = env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(env::home_dir()?.join(".cargo")));
     env::split_paths(&path)
         .chain(cargo_home.map(|home| home.join("bin")))
         .map(|folder| folder.join("bpf-linker"))
@@ -207,7 +254,11 @@ pub fn find_linker() -> Option<PathBuf> {
 /// PATH with the linker's folder in front.
 fn path_with(linker: &Path) -> OsString {
     let path = env::var_os("PATH").unwrap_or_default();
-    let folders = linker.parent().map(Path::to_path_buf).into_iter().chain(env::split_paths(&path));
+    let folders = linker
+        .parent()
+        .map(Path::to_path_buf)
+        .into_iter()
+        .chain(env::split_paths(&path));
     env::join_paths(folders).unwrap_or(path)
 }
 
@@ -220,5 +271,8 @@ fn printed(command: &mut Command) -> Option<String> {
         .stderr(Stdio::null())
         .output()
         .ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    output
+        .status
+        .success()
+        .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
