@@ -1,0 +1,79 @@
+//! Compiles the XDP program into `$OUT_DIR/splitter-xdp.o`, which the agent carries inside itself.
+
+#[path = "../xtask/src/toolchain.rs"]
+mod toolchain;
+
+use std::env;
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use toolchain::{CHOICE, PROGRAM, TARGET, Toolchain};
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("cargo::error={error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
+    let out_dir = PathBuf::from(env::var("OUT_DIR")?);
+    let manifest_dir = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
+    let workspace = manifest_dir
+        .parent()
+        .ok_or("the package splitter-user has left its workspace")?;
+
+    let toolchain = Toolchain::find()?;
+    // After what may fail: cargo prints all directives of a failed script, and runs it again anyhow.
+    watch(workspace);
+    // An upgraded linker makes another object.
+    println!("cargo::rerun-if-changed={}", toolchain.linker.display());
+
+    let target_dir = out_dir.join("bpf");
+    compile(&mut toolchain.command("build", workspace, &target_dir, &[]))?;
+
+    let object = out_dir.join("splitter-xdp.o");
+    fs::copy(
+        target_dir.join(TARGET).join("release").join(PROGRAM),
+        &object,
+    )?;
+    println!("cargo::rustc-env=SPLITTER_XDP_OBJECT={}", object.display());
+    Ok(())
+}
+
+/// What the object depends on.
+fn watch(workspace: &Path) {
+    for file in [
+        "splitter-ebpf/src",
+        "splitter-ebpf/Cargo.toml",
+        "Cargo.toml",
+        "Cargo.lock",
+        "xtask/src/toolchain.rs",
+    ] {
+        println!("cargo::rerun-if-changed={}", workspace.join(file).display());
+    }
+    println!("cargo::rerun-if-env-changed={CHOICE}");
+}
+
+/// Runs the nested cargo. Its talk is shown only if it warns or fails.
+fn compile(cargo: &mut Command) -> Result<(), Box<dyn Error>> {
+    let output = cargo
+        .output()
+        .map_err(|error| format!("cannot run {}: {error}", cargo.get_program().display()))?;
+    let talk = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        eprintln!("{talk}");
+        return Err("the XDP program does not compile; its compiler's own words are below".into());
+    }
+    if talk.lines().any(|line| line.starts_with("warning")) {
+        for line in talk.lines() {
+            println!("cargo::warning={line}");
+        }
+    }
+    Ok(())
+}
