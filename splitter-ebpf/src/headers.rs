@@ -248,6 +248,10 @@ pub fn payload(packet: &impl Packet, segment: &Segment, family: Family) -> Optio
         return None;
     }
     if segment.protocol == TCP {
+        // Parsing confirmed it; the verifier has forgotten it by now.
+        if !packet.has(l4 + TCP_HEADER) {
+            return None;
+        }
         let header = (packet.byte(l4 + 12) >> 4) as usize * 4;
         (header >= TCP_HEADER && header <= length).then_some(length > header)
     } else {

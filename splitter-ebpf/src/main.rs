@@ -14,7 +14,8 @@ use splitter_ebpf::verdict::Action;
 
 /// Splits the traffic of the host's listeners.
 #[xdp]
-pub fn splitter(ctx: XdpContext) -> u32 {
+#[inline(always)]
+fn splitter(ctx: XdpContext) -> u32 {
     let mut frame = Frame::new(&ctx);
     let (reason, hop) = program::classify(&mut frame);
     program::telemetry::count(reason);
@@ -28,13 +29,13 @@ pub fn splitter(ctx: XdpContext) -> u32 {
 /// Run by the agent alone (`BPF_PROG_TEST_RUN`): writes `bpf_jiffies64` and the monotonic clock in
 /// nanoseconds into the first 16 bytes of the frame, both in host order.
 #[xdp]
-pub fn splitter_clock(ctx: XdpContext) -> u32 {
+fn splitter_clock(ctx: XdpContext) -> u32 {
     program::clock::write(&mut Frame::new(&ctx))
 }
 
 /// Does nothing: the floor that the bench measures against.
 #[xdp]
-pub fn splitter_floor(_ctx: XdpContext) -> u32 {
+fn splitter_floor(_ctx: XdpContext) -> u32 {
     XDP_PASS
 }
 

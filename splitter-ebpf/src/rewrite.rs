@@ -5,7 +5,7 @@
 
 use crate::abi::Hop;
 use crate::checksum::Difference;
-use crate::headers::{ETHERNET, IPV4, IPV6, PacketMut};
+use crate::headers::{ETHERNET, IPV4, IPV6, PacketMut, TCP_HEADER};
 use crate::wire::{Family, TCP, WireAddress, WirePort};
 
 /// Which end of a segment is rewritten.
@@ -49,8 +49,11 @@ pub fn translate(
     let difference = difference.half(packet.half(port_at), port.0);
     packet.set_half(port_at, port.0);
     if protocol == TCP {
-        let sum = difference.apply(packet.half(l4 + 16));
-        packet.set_half(l4 + 16, sum);
+        // Always so for a parsed segment; said once more because the verifier has forgotten it.
+        if packet.has(l4 + TCP_HEADER) {
+            let sum = difference.apply(packet.half(l4 + 16));
+            packet.set_half(l4 + 16, sum);
+        }
     } else {
         let sum = difference.apply_udp(packet.half(l4 + 6));
         packet.set_half(l4 + 6, sum);

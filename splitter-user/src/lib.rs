@@ -1,1 +1,4 @@
-//! x
+//! Agent and command line of the splitter: a pure core, and the shell around it.
+
+pub mod dataplane;
+pub mod loader;

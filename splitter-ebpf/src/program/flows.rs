@@ -7,7 +7,7 @@
 
 use super::maps::{FLOW_KEYS, FLOW_MASK, FLOW_SECRET, FLOWS, LOCKS};
 use super::{clock, word};
-use splitter_ebpf::abi::{BUCKET_FLOWS, Bucket, ColdKey};
+use splitter_ebpf::abi::{BUCKET_FLOWS, Bucket, ColdKey, LOCKS as LOCK_COUNT};
 use splitter_ebpf::endpoint::{FlowPlace, flow_place};
 use splitter_ebpf::flow::{Event, State, Value, advance};
 
@@ -17,15 +17,10 @@ const LOCK_TRIES: u32 = 128;
 const CLAIM_TRIES: u32 = 4;
 
 /// A flow's name and where it may lie.
+#[derive(Clone, Copy)]
 pub struct Name {
-    pub key: u64,
-    pub place: FlowPlace,
-}
-
-/// A flow that was found: its value, and where that lies.
-pub struct Found {
-    pub word: *mut u64,
-    pub value: Value,
+    key: u64,
+    place: FlowPlace,
 }
 
 /// What became of a pin.
@@ -40,6 +35,11 @@ pub enum Pin {
     Contended,
 }
 
+/// Answers of [`pin_flow`] that are not the index of a slot.
+const FULL: u64 = 1 << 32;
+const CONTENDED: u64 = 2 << 32;
+const EXISTING: u64 = 3 << 32;
+
 impl Name {
     /// The flow called `key`.
     #[inline(always)]
@@ -47,155 +47,93 @@ impl Name {
         Self { key, place: flow_place(FLOW_SECRET.load(), key, FLOW_MASK.load()) }
     }
 
-    /// Looks the flow up.
+    /// The tag that marks the flow's values.
     #[inline(always)]
-    pub fn find(&self) -> Option<Found> {
-        let [first, second] = self.place.buckets;
-        let first = FLOWS.get_ptr_mut(first)?;
-        let second = FLOWS.get_ptr_mut(second)?;
-        self.find_in(first).or_else(|| self.find_in(second))
+    pub const fn tag(&self) -> u32 {
+        self.place.tag
     }
 
     #[inline(always)]
-    fn find_in(&self, bucket: *mut Bucket) -> Option<Found> {
-        let mut lane = 0;
-        while lane < BUCKET_FLOWS {
-            let (key, value) = slot(bucket, lane);
-            if word::load(key) == self.key {
-                let found = Value(word::load(value));
-                if found.0 != 0 && found.tag() == self.place.tag {
-                    return Some(Found { word: value, value: found });
-                }
-            }
-            lane += 1;
+    const fn buckets(&self) -> u64 {
+        self.place.buckets[0] as u64 | ((self.place.buckets[1] as u64) << 32)
+    }
+
+    /// The flow's value. Where it lies is not given back: each of sixteen places would be a path of
+    /// its own for the verifier.
+    #[inline(always)]
+    pub fn find(&self) -> Option<Value> {
+        let first = FLOWS.get_ptr_mut(self.place.buckets[0])?;
+        let second = FLOWS.get_ptr_mut(self.place.buckets[1])?;
+        let mut value = find_in(first, self.key, self.place.tag);
+        if value == 0 {
+            value = find_in(second, self.key, self.place.tag);
         }
-        None
+        if value == 0 { None } else { Some(Value(value)) }
+    }
+
+    /// Records a packet of the flow, whose value is `value`: its state and when it was seen. Writes
+    /// at most once a tick while the state stays.
+    #[inline(always)]
+    pub fn refresh(&self, value: Value, event: Event, now: u32) {
+        let next = refreshed(value, event, now);
+        if next != value {
+            update_flow(self.key, self.buckets(), value.0, next.0, pack(event, now));
+        }
+    }
+
+    /// Pins the flow anew to `next`, if its value still is `value`.
+    #[inline(always)]
+    pub fn replace(&self, value: Value, next: Value) -> bool {
+        update_flow(self.key, self.buckets(), value.0, next.0, NO_EVENT) != 0
     }
 
     /// Pins the flow to what `value` says, unless somebody else did so meanwhile. `cold` is the full
     /// key of an IPv6 flow.
     #[inline(always)]
     pub fn pin(&self, value: Value, cold: Option<&ColdKey>) -> Pin {
-        let Some(lock) = LOCKS.get_ptr_mut(self.place.lock) else { return Pin::Contended };
-        let mut tries = 0;
-        while word::compare_exchange(lock, 0, 1).is_err() {
-            tries += 1;
-            if tries == LOCK_TRIES {
-                return Pin::Contended;
-            }
-        }
-        let pin = self.pin_locked(value, cold);
-        word::store(lock, 0);
-        pin
-    }
-
-    #[inline(always)]
-    fn pin_locked(&self, value: Value, cold: Option<&ColdKey>) -> Pin {
-        if let Some(found) = self.find() {
-            return Pin::Existing(found.value);
-        }
-        let now = clock::now();
-        let mut tries = 0;
-        while tries < CLAIM_TRIES {
-            let Some(choice) = self.choose(now) else { return Pin::Full };
-            let Some(bucket) = FLOWS.get_ptr_mut(choice.bucket) else { return Pin::Contended };
-            let (key, word) = slot(bucket, choice.lane as usize & (BUCKET_FLOWS - 1));
-            if word::compare_exchange(word, choice.value, value.0).is_ok() {
-                if let Some(cold) = cold {
-                    let index = choice.bucket * BUCKET_FLOWS as u32 + choice.lane;
-                    if let Some(cell) = FLOW_KEYS.get_ptr_mut(index) {
-                        // SAFETY: the look-up succeeded. The slot is ours by the exchange above; a
-                        // reader checks the cell against the key.
-                        unsafe { *cell = *cold }
-                    }
+        match pin_flow(self.key, self.buckets(), value.0, self.place.lock) {
+            FULL => Pin::Full,
+            CONTENDED => Pin::Contended,
+            EXISTING => self.find().map_or(Pin::Contended, Pin::Existing),
+            slot => {
+                if let Some(cold) = cold
+                    && let Some(cell) = FLOW_KEYS.get_ptr_mut(slot as u32)
+                {
+                    // SAFETY: the look-up succeeded; a reader checks the cell against the key.
+                    unsafe { *cell = *cold }
                 }
-                word::store(key, self.key);
-                return Pin::Done;
+                Pin::Done
             }
-            tries += 1;
         }
-        Pin::Contended
-    }
-
-    /// The slot for a new flow: a free one in the emptier bucket, else the evictable flow that was
-    /// seen longest ago.
-    #[inline(always)]
-    fn choose(&self, now: u32) -> Option<Choice> {
-        let mut free = [0_u32; 2];
-        let mut free_lane = [0_u32; 2];
-        let mut oldest: Option<Choice> = None;
-        let mut oldest_age = 0;
-        let mut side = 0;
-        while side < 2 {
-            let bucket = FLOWS.get_ptr_mut(self.place.buckets[side])?;
-            let mut lane = 0;
-            while lane < BUCKET_FLOWS {
-                let value = Value(word::load(slot(bucket, lane).1));
-                if value.0 == 0 {
-                    free[side] += 1;
-                    free_lane[side] = lane as u32;
-                } else if State::evictable_bits(value.state_bits()) {
-                    let age = value.age(now) + 1;
-                    if age > oldest_age {
-                        oldest_age = age;
-                        oldest = Some(Choice {
-                            bucket: self.place.buckets[side],
-                            lane: lane as u32,
-                            value: value.0,
-                        });
-                    }
-                }
-                lane += 1;
-            }
-            side += 1;
-        }
-        if free[0] == 0 && free[1] == 0 {
-            return oldest;
-        }
-        let side = usize::from(free[1] > free[0]);
-        Some(Choice { bucket: self.place.buckets[side], lane: free_lane[side], value: 0 })
     }
 }
 
-struct Choice {
-    bucket: u32,
-    lane: u32,
-    value: u64,
+/// The value of `key` in `bucket`, 0 if it is not there.
+#[inline(always)]
+fn find_in(bucket: *mut Bucket, key: u64, tag: u32) -> u64 {
+    let mut lane = 0;
+    while lane < BUCKET_FLOWS {
+        let (key_word, value_word) = slot(bucket, lane);
+        if word::load(key_word) == key {
+            let found = word::load(value_word);
+            if found != 0 && Value(found).tag() == tag {
+                return found;
+            }
+        }
+        lane += 1;
+    }
+    0
 }
 
 /// Pointers to a lane's key and value; `lane` is below [`BUCKET_FLOWS`].
 #[inline(always)]
 fn slot(bucket: *mut Bucket, lane: usize) -> (*mut u64, *mut u64) {
     // SAFETY: pointer arithmetic within the bucket that a look-up returned.
-    unsafe { ((&raw mut (*bucket).keys).cast::<u64>().add(lane), (&raw mut (*bucket).values).cast::<u64>().add(lane)) }
-}
-
-impl Found {
-    /// Records a packet of the flow: its state and when it was seen. Writes at most once a tick
-    /// while the state stays.
-    #[inline(always)]
-    pub fn refresh(&self, event: Event, now: u32) {
-        let mut value = self.value;
-        let mut tries = 0;
-        while tries < 4 {
-            let next = refreshed(value, event, now);
-            if next == value {
-                return;
-            }
-            match word::compare_exchange(self.word, value.0, next.0) {
-                Ok(()) => return,
-                // Freed, or given to another flow: nothing of ours is left to refresh.
-                Err(found) if found == 0 || Value(found).tag() != value.tag() => return,
-                Err(found) => value = Value(found),
-            }
-            tries += 1;
-        }
-    }
-
-    /// Pins the flow anew, if it still is what was found.
-    #[inline(always)]
-    pub fn replace(&self, value: Value) -> Result<(), Value> {
-        word::compare_exchange(self.word, self.value.0, value.0).map_err(Value)
+    unsafe {
+        (
+            (&raw mut (*bucket).keys).cast::<u64>().add(lane),
+            (&raw mut (*bucket).values).cast::<u64>().add(lane),
+        )
     }
 }
 
@@ -206,4 +144,173 @@ fn refreshed(value: Value, event: Event, now: u32) -> Value {
     let unconfirmed = state == State::New as u8 || state == State::UdpNew as u8;
     let seen = if unconfirmed { value.seen() } else { now };
     Value::new(value.backend(), state, value.tag(), seen)
+}
+
+/// An event and the tick in one word, for [`update_flow`].
+#[inline(always)]
+const fn pack(event: Event, now: u32) -> u64 {
+    now as u64
+        | ((event.flags as u64) << 32)
+        | ((event.from_client as u64) << 40)
+        | ((event.payload as u64) << 41)
+        | ((event.aged as u64) << 42)
+}
+
+/// Instead of an event: do not try again.
+const NO_EVENT: u64 = u64::MAX;
+
+/// Exchanges the value of the flow `key` in `buckets` from `old` to `new`. If it changed meanwhile
+/// and still is this flow's, `event` is applied to what it is now. Returns 1 if it was exchanged.
+///
+/// A global function: the verifier checks it once, not at every place that calls it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn update_flow(key: u64, buckets: u64, old: u64, new: u64, event: u64) -> u64 {
+    let [mut old, mut new] = [old, new];
+    let mut tries = 0;
+    while tries < CLAIM_TRIES {
+        tries += 1;
+        let found = exchange(key, buckets, old, new);
+        if found == old {
+            return 1;
+        }
+        // Freed, or given to another flow: nothing of ours is left to refresh.
+        if found == 0 || event == NO_EVENT || Value(found).tag() != Value(old).tag() {
+            return 0;
+        }
+        old = found;
+        let packet = Event {
+            from_client: event & (1 << 40) != 0,
+            flags: (event >> 32) as u8,
+            payload: event & (1 << 41) != 0,
+            aged: event & (1 << 42) != 0,
+        };
+        new = refreshed(Value(old), packet, event as u32).0;
+    }
+    0
+}
+
+/// Exchanges `old` for `new` in the slot of `key` that holds `old`; gives back `old`, or what the
+/// slot came to hold, or 0 if no slot of the key holds `old`.
+#[inline(always)]
+fn exchange(key: u64, buckets: u64, old: u64, new: u64) -> u64 {
+    let mut side = 0;
+    while side < 2 {
+        let Some(bucket) = FLOWS.get_ptr_mut((buckets >> (32 * side)) as u32) else { return 0 };
+        let mut lane = 0;
+        while lane < BUCKET_FLOWS {
+            let (key_word, value_word) = slot(bucket, lane);
+            if word::load(key_word) == key {
+                let value = word::load(value_word);
+                if value != 0 && Value(value).tag() == Value(old).tag() {
+                    return match word::compare_exchange(value_word, old, new) {
+                        Ok(()) => old,
+                        Err(found) => found,
+                    };
+                }
+            }
+            lane += 1;
+        }
+        side += 1;
+    }
+    0
+}
+
+/// Pins `key`: takes its lock, makes sure that nobody else has pinned it, claims a slot and
+/// publishes the key there. Returns the slot's index, [`FULL`], [`CONTENDED`] or [`EXISTING`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn pin_flow(key: u64, buckets: u64, value: u64, lock: u32) -> u64 {
+    let Some(lock) = LOCKS.get_ptr_mut(lock & (LOCK_COUNT as u32 - 1)) else { return CONTENDED };
+    let mut tries = 0;
+    while word::compare_exchange(lock, 0, 1).is_err() {
+        tries += 1;
+        if tries == LOCK_TRIES {
+            return CONTENDED;
+        }
+    }
+    let answer = pin_locked(key, buckets, value);
+    word::store(lock, 0);
+    answer
+}
+
+#[inline(always)]
+fn pin_locked(key: u64, buckets: u64, value: u64) -> u64 {
+    let (Some(first), Some(second)) =
+        (FLOWS.get_ptr_mut(buckets as u32), FLOWS.get_ptr_mut((buckets >> 32) as u32))
+    else {
+        return CONTENDED;
+    };
+    let tag = Value(value).tag();
+    if find_in(first, key, tag) != 0 || find_in(second, key, tag) != 0 {
+        return EXISTING;
+    }
+    let mut tries = 0;
+    while tries < CLAIM_TRIES {
+        tries += 1;
+        let choice = choose_slot(buckets);
+        if choice == FULL {
+            return FULL;
+        }
+        let bucket = choice as u32 / BUCKET_FLOWS as u32;
+        let lane = choice as usize & (BUCKET_FLOWS - 1);
+        let Some(bucket) = FLOWS.get_ptr_mut(bucket) else { return CONTENDED };
+        let (key_word, value_word) = slot(bucket, lane);
+        let there = word::load(value_word);
+        if there != 0 && !State::evictable_bits(Value(there).state_bits()) {
+            continue;
+        }
+        if word::compare_exchange(value_word, there, value).is_ok() {
+            word::store(key_word, key);
+            return choice;
+        }
+    }
+    CONTENDED
+}
+
+/// The slot for a new flow: a free one in the emptier bucket, else that of the evictable flow that
+/// was seen longest ago, else [`FULL`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn choose_slot(buckets: u64) -> u64 {
+    let (first, second) = (survey(buckets as u32), survey((buckets >> 32) as u32));
+    let second_is_better = second.rank > first.rank;
+    let best = if second_is_better { second } else { first };
+    if best.rank == 0 {
+        return FULL;
+    }
+    best.slot
+}
+
+struct Survey {
+    /// 0: no place. With free slots: above every age, and the more of them the higher. Else the age
+    /// of the oldest evictable flow plus 1.
+    rank: u64,
+    slot: u64,
+}
+
+#[inline(always)]
+fn survey(bucket: u32) -> Survey {
+    let now = clock::now();
+    let mut best = Survey { rank: 0, slot: 0 };
+    let mut free = 0_u64;
+    let Some(pointer) = FLOWS.get_ptr_mut(bucket) else { return best };
+    let mut lane = 0;
+    while lane < BUCKET_FLOWS {
+        let value = Value(word::load(slot(pointer, lane).1));
+        let rank = if value.0 == 0 {
+            free += 1 << 40;
+            1 << 32
+        } else if State::evictable_bits(value.state_bits()) {
+            u64::from(value.age(now)) + 1
+        } else {
+            0
+        };
+        if rank > best.rank {
+            best = Survey { rank, slot: u64::from(bucket) * BUCKET_FLOWS as u64 + lane as u64 };
+        }
+        lane += 1;
+    }
+    best.rank += free;
+    best
 }

@@ -20,17 +20,17 @@ pub fn forward<const V6: bool>(frame: &mut Frame, segment: &Segment, listener: u
     let name = Name::new(flow_key::<V6>(segment.source, segment.source_port, listener));
     let now = clock::now();
     let found = name.find();
-    if let Some(found) = &found
-        && !selects_anew(segment, found.value, now)
+    if let Some(value) = found
+        && !selects_anew(segment, value, now)
     {
         let event = Event {
             from_client: true,
             flags: segment.flags,
             payload,
-            aged: found.value.age(now) >= SECOND_TICKS.load(),
+            aged: value.age(now) >= SECOND_TICKS.load(),
         };
-        found.refresh(event, now);
-        let Some(backend) = BACKENDS.get(found.value.backend().into()) else { return no(Reason::Inconsistent) };
+        name.refresh(value, event, now);
+        let Some(backend) = BACKENDS.get(value.backend().into()) else { return no(Reason::Inconsistent) };
         return deliver::<V6>(frame, segment, backend, Reason::Pinned);
     }
 
@@ -45,13 +45,10 @@ pub fn forward<const V6: bool>(frame: &mut Frame, segment: &Segment, listener: u
         return deliver::<V6>(frame, segment, backend, Reason::StrayReset);
     }
     let state = if segment.protocol == TCP { State::New } else { State::UdpNew };
-    let value = Value::new(id, state as u8, name.place.tag, now);
+    let value = Value::new(id, state as u8, name.tag(), now);
     let pin = match found {
-        Some(found) => match found.replace(value) {
-            Ok(()) => Pin::Done,
-            Err(value) if value.0 != 0 && value.tag() == name.place.tag => Pin::Existing(value),
-            Err(_) => Pin::Contended,
-        },
+        Some(old) if name.replace(old, value) => Pin::Done,
+        Some(_) => name.find().map_or(Pin::Contended, Pin::Existing),
         None if V6 => name.pin(
             value,
             Some(&ColdKey { address: segment.source, port: segment.source_port, listener, reserved: 0 }),

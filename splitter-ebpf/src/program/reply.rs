@@ -25,8 +25,8 @@ pub fn reply<const V6: bool>(frame: &mut Frame, segment: &Segment, index: u32) -
             break;
         }
         let name = Name::new(flow_key::<V6>(segment.destination, segment.destination_port, pair.listener()));
-        let Some(found) = name.find() else { continue };
-        if found.value.backend() != pair.backend() {
+        let Some(value) = name.find() else { continue };
+        if value.backend() != pair.backend() {
             none = Reason::WrongBackend;
             continue;
         }
@@ -43,9 +43,9 @@ pub fn reply<const V6: bool>(frame: &mut Frame, segment: &Segment, index: u32) -
             from_client: false,
             flags: segment.flags,
             payload,
-            aged: found.value.age(now) >= SECOND_TICKS.load(),
+            aged: value.age(now) >= SECOND_TICKS.load(),
         };
-        found.refresh(event, now);
+        name.refresh(value, event, now);
         translate(frame, family::<V6>(), segment.protocol, End::Source, listener.address, listener.port);
         return (Reason::Reply, hop);
     }

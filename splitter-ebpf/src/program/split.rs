@@ -55,11 +55,13 @@ pub fn choose<const V6: bool>(segment: &Segment, listener: u16) -> Result<(u16, 
     if backend.flags & Backend::SHARED == 0 {
         return Ok((id, backend));
     }
+    // A copy, so that the segment itself can stay in registers.
+    let asked = *segment;
     let mut tried = 0;
     while tried < CONFLICT_TRIES {
         let id = table.backends[at(entry + tried)];
         let backend = BACKENDS.get(id.into()).ok_or(Reason::Inconsistent)?;
-        if id != 0 && !taken::<V6>(segment, listener, backend) {
+        if id != 0 && !taken::<V6>(&asked, listener, backend) {
             return Ok((id, backend));
         }
         tried += 1;
@@ -75,8 +77,9 @@ const fn at(entry: u32) -> usize {
 }
 
 /// Whether the client's address and port reach this backend's endpoint through another listener:
-/// the backend could not tell the two flows apart, nor could we tell their replies.
-#[inline(always)]
+/// the backend could not tell the two flows apart, nor could we tell their replies. Rare, so it stays
+/// out of line.
+#[inline(never)]
 fn taken<const V6: bool>(segment: &Segment, listener: u16, backend: &Backend) -> bool {
     let port = if backend.port == WirePort(0) { segment.destination_port } else { backend.port };
     let meta = Endpoint::meta_of(port, segment.protocol, family::<V6>());
@@ -90,9 +93,9 @@ fn taken<const V6: bool>(segment: &Segment, listener: u16, backend: &Backend) ->
             return false;
         }
         if pair.listener() != listener
-            && let Some(found) =
+            && let Some(value) =
                 flows::Name::new(flow_key::<V6>(segment.source, segment.source_port, pair.listener())).find()
-            && found.value.backend() == pair.backend()
+            && value.backend() == pair.backend()
         {
             return true;
         }

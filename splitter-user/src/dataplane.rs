@@ -1,0 +1,3 @@
+//! The data plane as the agent sees it.
+
+pub mod mapping;

@@ -1,0 +1,149 @@
+//! Loading the object that the agent carries inside itself.
+
+use std::path::Path;
+
+use aya::maps::{Map, MapData, MapError};
+use aya::programs::{ProgramError, TestRun as _, TestRunOptions, Xdp};
+use aya::{Ebpf, EbpfError, EbpfLoader, include_bytes_aligned};
+
+use super::layout::{Keys, Layout, TickRate};
+
+static OBJECT: &[u8] = include_bytes_aligned!(env!("SPLITTER_XDP_OBJECT"));
+
+/// Why the program could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The object or its maps.
+    #[error("cannot load the XDP program: {0}; `splitterctl doctor` names what is missing on this host")]
+    Object(#[from] EbpfError),
+    /// The kernel's verifier, or a test run.
+    #[error("the kernel refuses the XDP program: {0}; kernels from 6.1 on are supported")]
+    Program(#[from] ProgramError),
+    /// A map.
+    #[error("a BPF map is not as expected: {0}")]
+    Map(#[from] MapError),
+    /// The object lacks a part.
+    #[error("the XDP object has no {0}: splitterd was built from mismatched parts, build it anew")]
+    Missing(&'static str),
+}
+
+/// The object in the kernel.
+pub struct Loaded {
+    ebpf: Ebpf,
+    /// Its sizes.
+    pub layout: Layout,
+    /// Its clock.
+    pub rate: TickRate,
+}
+
+/// Loads the programs with maps of `layout`. With `pins`, maps that are pinned in that directory are
+/// taken over, and the others are pinned there; the caller vouches that the sizes agree.
+///
+/// # Errors
+/// [`LoadError`]; nothing is attached then.
+pub fn load(layout: Layout, secret: &[u8; 32], pins: Option<&Path>) -> Result<Loaded, LoadError> {
+    let rate = TickRate::of_this_kernel();
+    let keys = Keys::new(secret);
+    let flow_mask = layout.flow_buckets - 1;
+    let endpoint_mask = layout.endpoint_buckets - 1;
+    let (second, reuse, hop) = (rate.ticks(1000), rate.ticks(60_000), rate.ticks(2000));
+    let mut loader = EbpfLoader::new();
+    for (name, entries) in layout.entries() {
+        loader.map_max_entries(name, entries);
+    }
+    if let Some(pins) = pins {
+        for name in MAPS {
+            loader.map_pin_path(name, pins.join(name));
+        }
+    }
+    loader
+        .override_global("FLOW_MASK", &flow_mask, true)
+        .override_global("ENDPOINT_MASK", &endpoint_mask, true)
+        .override_global("TICK_SHIFT", &rate.shift, true)
+        .override_global("SECOND_TICKS", &second, true)
+        .override_global("REUSE_TICKS", &reuse, true)
+        .override_global("HOP_TICKS", &hop, true)
+        .override_global("FLOW_SECRET", &keys.flow, true)
+        .override_global("FINGERPRINT_KEY", &keys.fingerprint, true)
+        .override_global("ENDPOINT_SEED", &keys.endpoint, true);
+    let mut ebpf = loader.load(OBJECT)?;
+    for (_, program) in ebpf.programs_mut() {
+        let program: &mut Xdp = program.try_into()?;
+        program.load()?;
+    }
+    Ok(Loaded { ebpf, layout, rate })
+}
+
+/// Every map of the object, by name.
+pub const MAPS: [&str; 17] = [
+    "CONTROL", "META", "ROWS", "SPLITS", "TRACKS", "ENDPOINT_TAGS", "ENDPOINTS", "LISTENERS", "REPLIES",
+    "BACKENDS", "FLOWS", "FLOW_KEYS", "LOCKS", "VERDICTS", "COUNTERS", "CLIENT_HOPS", "LEARNED_HOPS",
+];
+
+impl Loaded {
+    /// One of the object's programs: `splitter`, `splitter_clock` or `splitter_floor`.
+    ///
+    /// # Errors
+    /// [`LoadError::Missing`].
+    pub fn program(&mut self, name: &'static str) -> Result<&mut Xdp, LoadError> {
+        let program = self.ebpf.program_mut(name).ok_or(LoadError::Missing(name))?;
+        Ok(program.try_into()?)
+    }
+
+    /// Takes a map out of the object.
+    ///
+    /// # Errors
+    /// [`LoadError::Missing`].
+    pub fn take_map(&mut self, name: &'static str) -> Result<Map, LoadError> {
+        self.ebpf.take_map(name).ok_or(LoadError::Missing(name))
+    }
+
+    /// Takes a plain array out of the object, to be mapped.
+    ///
+    /// # Errors
+    /// [`LoadError::Missing`].
+    pub fn take_array(&mut self, name: &'static str) -> Result<MapData, LoadError> {
+        match self.take_map(name)? {
+            Map::Array(data) => Ok(data),
+            _ => Err(LoadError::Missing(name)),
+        }
+    }
+
+    /// Jiffies and nanoseconds of the monotonic clock, read by the program itself.
+    ///
+    /// # Errors
+    /// What the test run says.
+    pub fn clock(&mut self) -> Result<(u64, u64), LoadError> {
+        read_clock(self.program("splitter_clock")?)
+    }
+}
+
+/// Runs the clock program once.
+///
+/// # Errors
+/// What the test run says.
+pub fn read_clock(program: &Xdp) -> Result<(u64, u64), LoadError> {
+    let input = [0_u8; 64];
+    let mut output = [0_u8; 64];
+    let mut options = TestRunOptions::new();
+    options.data_in = Some(&input);
+    options.data_out = Some(&mut output);
+    program.test_run(options)?;
+    let word = |at: usize| {
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&output[at..at + 8]);
+        u64::from_ne_bytes(bytes)
+    };
+    Ok((word(0), word(8)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[test]
+    fn loads() {
+        let mut l = match load(Layout::new(16, 64, 1000), &[1; 32], None) { Ok(l) => l, Err(e) => { println!("{e}\n{e:#?}"); panic!() } };
+        println!("{:?} {:?}", l.clock().unwrap(), l.rate);
+        for (n, p) in l.ebpf.programs() { let i = p.info().unwrap(); println!("{n} {:?} xlated {:?} jited {:?}", i.verified_instruction_count(), i.size_translated(), i.size_jitted()); }
+    }
+}
