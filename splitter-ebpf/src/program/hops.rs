@@ -3,6 +3,7 @@
 
 use super::maps::{CLIENT_HOPS, CONTROL, FLOW_SECRET, HOP_TICKS, LEARNED_HOPS};
 use super::packet::Frame;
+use super::lookup::same_address;
 use super::word;
 use aya_ebpf::bindings::{self, bpf_fib_lookup as FibLookup};
 use aya_ebpf::helpers::bpf_fib_lookup;
@@ -57,8 +58,7 @@ pub fn towards<const V6: bool>(frame: &Frame, vip: WireAddress, client: WireAddr
     // SAFETY: the look-up succeeded, and the cell is this CPU's own.
     let cell = unsafe { &mut *cell };
     if cell.valid == family as u32
-        && cell.address.0[0] == client.0[0]
-        && (!V6 || cell.address.0[1..] == client.0[1..])
+        && same_address::<V6>(&cell.address, &client)
         && cell.epoch == epoch
         && now.wrapping_sub(cell.tick) & TICK_MASK < HOP_TICKS.load()
     {

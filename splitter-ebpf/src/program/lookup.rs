@@ -46,12 +46,18 @@ fn in_bucket<const V6: bool>(
         if tags::get(word, lane) == tag
             && let Some(endpoint) = ENDPOINTS.get(bucket * tags::LANES as u32 + lane as u32)
             && endpoint.meta == meta
-            && endpoint.address.0[0] == address.0[0]
-            && (!V6 || endpoint.address.0[1..] == address.0[1..])
+            && same_address::<V6>(&endpoint.address, &address)
         {
             return Some(endpoint);
         }
         lane += 1;
     }
     None
+}
+
+/// Compares word by word; slices would become a call of a byte-wise `memcmp`.
+#[inline(always)]
+pub const fn same_address<const V6: bool>(a: &WireAddress, b: &WireAddress) -> bool {
+    let (a, b) = (&a.0, &b.0);
+    a[0] == b[0] && (!V6 || (a[1] == b[1] && a[2] == b[2] && a[3] == b[3]))
 }

@@ -17,37 +17,40 @@ use splitter_ebpf::verdict::Reason;
 pub fn reply<const V6: bool>(frame: &mut Frame, segment: &Segment, index: u32) -> Verdict {
     let Some(reply) = REPLIES.get(index) else { return no(Reason::Inconsistent) };
     let mut none = Reason::BackendDirect;
+    let mut found = None;
     let mut i = 0;
     while i < PAIRS {
         let pair = reply.pairs[i];
-        i += 1;
         if pair == Pair(0) {
             break;
         }
         let name = Name::new(flow_key::<V6>(segment.destination, segment.destination_port, pair.listener()));
-        let Some(value) = name.find() else { continue };
-        if value.backend() != pair.backend() {
+        if let Some(value) = name.find() {
+            if value.backend() == pair.backend() {
+                found = Some((name, value, pair.listener()));
+                break;
+            }
             none = Reason::WrongBackend;
-            continue;
         }
-        let Some(payload) = payload(frame, segment, family::<V6>()) else { return no(Reason::Malformed) };
-        if !may_hop(frame, family::<V6>()) {
-            return no(Reason::TtlExpired);
-        }
-        let Some(listener) = LISTENERS.get(pair.listener().into()) else { return no(Reason::Inconsistent) };
-        let now = clock::now();
-        let Some(hop) = hops::towards::<V6>(frame, listener.address, segment.destination, now) else {
-            return no(Reason::NoReturnPath);
-        };
-        let event = Event {
-            from_client: false,
-            flags: segment.flags,
-            payload,
-            aged: value.age(now) >= SECOND_TICKS.load(),
-        };
-        name.refresh(value, event, now);
-        translate(frame, family::<V6>(), segment.protocol, End::Source, listener.address, listener.port);
-        return (Reason::Reply, hop);
+        i += 1;
     }
-    no(none)
+    let Some((name, value, listener)) = found else { return no(none) };
+    let Some(payload) = payload(frame, segment, family::<V6>()) else { return no(Reason::Malformed) };
+    if !may_hop(frame, family::<V6>()) {
+        return no(Reason::TtlExpired);
+    }
+    let Some(listener) = LISTENERS.get(listener.into()) else { return no(Reason::Inconsistent) };
+    let now = clock::now();
+    let Some(hop) = hops::towards::<V6>(frame, listener.address, segment.destination, now) else {
+        return no(Reason::NoReturnPath);
+    };
+    let event = Event {
+        from_client: false,
+        flags: segment.flags,
+        payload,
+        aged: value.age(now) >= SECOND_TICKS.load(),
+    };
+    name.refresh(value, event, now);
+    translate(frame, family::<V6>(), segment.protocol, End::Source, listener.address, listener.port);
+    (Reason::Reply, hop)
 }
