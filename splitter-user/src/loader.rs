@@ -4,4 +4,4 @@ mod layout;
 mod object;
 
 pub use layout::{Keys, Layout, TickRate};
-pub use object::{LoadError, Loaded, load};
+pub use object::{LoadError, Loaded, MAPS, load, read_clock};

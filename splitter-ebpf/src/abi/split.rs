@@ -33,7 +33,7 @@ assert_layout!(SplitHeader, 64, split_key: 0, track_key: 16, mask_v6: 32, mask_v
 
 /// One split table of a service.
 #[repr(C)]
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub struct SplitTable {
     /// How it is entered.
     pub header: SplitHeader,
@@ -45,7 +45,7 @@ assert_layout!(SplitTable, 65_600, header: 0, slots: 64);
 /// A track's backends of one family: weighted Maglev over backend ids, 0 everywhere when no backend
 /// may take new flows.
 #[repr(C)]
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub struct TrackTable {
     /// Backend ids.
     pub backends: [u16; MAGLEV],

@@ -109,16 +109,17 @@ impl Loaded {
         }
     }
 
-    /// Jiffies and nanoseconds of the monotonic clock, read by the program itself.
+    /// The program that reads the clock.
     ///
     /// # Errors
-    /// What the test run says.
-    pub fn clock(&mut self) -> Result<(u64, u64), LoadError> {
-        read_clock(self.program("splitter_clock")?)
+    /// [`LoadError::Missing`].
+    pub fn clock_program(&self) -> Result<&Xdp, LoadError> {
+        let program = self.ebpf.program("splitter_clock").ok_or(LoadError::Missing("splitter_clock"))?;
+        Ok(program.try_into()?)
     }
 }
 
-/// Runs the clock program once.
+/// Jiffies and nanoseconds of the monotonic clock, read by the clock program.
 ///
 /// # Errors
 /// What the test run says.
@@ -135,15 +136,4 @@ pub fn read_clock(program: &Xdp) -> Result<(u64, u64), LoadError> {
         u64::from_ne_bytes(bytes)
     };
     Ok((word(0), word(8)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    #[test]
-    fn loads() {
-        let mut l = match load(Layout::new(16, 64, 1000), &[1; 32], None) { Ok(l) => l, Err(e) => { println!("{e}\n{e:#?}"); panic!() } };
-        println!("{:?} {:?}", l.clock().unwrap(), l.rate);
-        for (n, p) in l.ebpf.programs() { let i = p.info().unwrap(); println!("{n} {:?} xlated {:?} jited {:?}", i.verified_instruction_count(), i.size_translated(), i.size_jitted()); }
-    }
 }

@@ -1,0 +1,248 @@
+//! The XDP program's maps.
+
+use std::collections::BTreeMap;
+use std::os::fd::AsFd as _;
+use std::time::Duration;
+
+use aya::Pod;
+use aya::maps::{ArrayOfMaps, Map, MapData, PerCpuArray};
+use aya::programs::Xdp;
+use splitter_ebpf::abi::{BackendCounters, ROWS, SplitTable, TABLES, TRACKS, TrackTable, Verdicts};
+use splitter_ebpf::flow::TICK_MASK;
+use splitter_ebpf::verdict::REASONS;
+
+use super::endpoints::EndpointTable;
+use super::mapping::Mapping;
+use super::memory::no_memory;
+use super::{DataPlane, PlaneError, Tables, TrackUpdate, sys};
+use crate::loader::{Keys, LoadError, Loaded, TickRate, read_clock};
+
+/// `BPF_F_MMAPABLE` (include/uapi/linux/bpf.h).
+const MMAPABLE: u32 = 1 << 10;
+/// `BPF_MAP_TYPE_ARRAY` (as above).
+const BPF_MAP_TYPE_ARRAY: u32 = 2;
+
+/// A plain value of the contract, as aya wants it marked.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct Plain<T: Copy>(T);
+
+// SAFETY: the contract's types are repr(C), without padding, and valid for any bytes.
+unsafe impl<T: Copy + 'static> Pod for Plain<T> {}
+
+/// The data plane in the kernel.
+pub struct Kernel {
+    tables: Tables,
+    loaded: Loaded,
+    splits: MapData,
+    tracks: MapData,
+    verdicts: PerCpuArray<MapData, Plain<Verdicts>>,
+    counters: PerCpuArray<MapData, Plain<BackendCounters>>,
+    rate: TickRate,
+}
+
+fn aya(action: &'static str) -> impl Fn(aya::maps::MapError) -> PlaneError {
+    move |error| PlaneError::Aya { action, message: error.to_string() }
+}
+
+fn mapped<T: Copy>(loaded: &mut Loaded, name: &'static str, entries: usize) -> Result<Mapping<T>, LoadError> {
+    let data = loaded.take_array(name)?;
+    Mapping::of_map(data.fd().as_fd(), entries)
+        .map_err(|error| LoadError::Map(aya::maps::MapError::IoError(error)))
+}
+
+impl Kernel {
+    /// Takes the maps out of a loaded object, and what they hold as it is.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub fn new(mut loaded: Loaded, secret: &[u8; 32]) -> Result<Self, LoadError> {
+        let (layout, rate) = (loaded.layout, loaded.rate);
+        let keys = Keys::new(secret);
+        let buckets = layout.endpoint_buckets as usize;
+        let (splits, tracks) = (loaded.take_map("SPLITS")?, loaded.take_map("TRACKS")?);
+        let verdicts = PerCpuArray::try_from(loaded.take_map("VERDICTS")?)?;
+        let counters = PerCpuArray::try_from(loaded.take_map("COUNTERS")?)?;
+        let l = &mut loaded;
+        let endpoint_tags = mapped(l, "ENDPOINT_TAGS", buckets)?;
+        let endpoints = mapped(l, "ENDPOINTS", buckets * 4)?;
+        let mut tables = Tables {
+            layout,
+            keys,
+            endpoints: EndpointTable::new(endpoint_tags, endpoints, keys.endpoint),
+            control: mapped(l, "CONTROL", 1)?,
+            meta: mapped(l, "META", 1)?,
+            rows: mapped(l, "ROWS", ROWS)?,
+            listeners: mapped(l, "LISTENERS", layout.listeners as usize + 1)?,
+            replies: mapped(l, "REPLIES", layout.replies as usize)?,
+            backends: mapped(l, "BACKENDS", layout.backends as usize + 1)?,
+            flows: mapped(l, "FLOWS", layout.flow_buckets as usize)?,
+            flow_keys: mapped(l, "FLOW_KEYS", layout.flow_slots())?,
+            splits: BTreeMap::new(),
+            tracks: BTreeMap::new(),
+        };
+        if tables.meta().abi_version == 0 {
+            tables.meta.write(0, layout.meta(secret, rate.shift));
+        }
+        adopt(&splits, layout.services, TABLES, &mut tables.splits)?;
+        let track_tables = (layout.services + 1) * u32::try_from(TRACKS).unwrap_or(1) * 2;
+        adopt(&tracks, track_tables - 1, 1, &mut tables.tracks)?;
+        let (splits, tracks) = (outer(splits, "SPLITS")?, outer(tracks, "TRACKS")?);
+        Ok(Self { tables, loaded, splits, tracks, verdicts, counters, rate })
+    }
+
+    /// The program that packets meet.
+    ///
+    /// # Errors
+    /// [`LoadError::Missing`].
+    pub fn program(&mut self) -> Result<&mut Xdp, LoadError> {
+        self.loaded.program("splitter")
+    }
+
+    /// The program that does nothing, for the bench.
+    ///
+    /// # Errors
+    /// [`LoadError::Missing`].
+    pub fn floor_program(&mut self) -> Result<&mut Xdp, LoadError> {
+        self.loaded.program("splitter_floor")
+    }
+
+    /// How jiffies and ticks relate.
+    #[must_use]
+    pub const fn rate(&self) -> TickRate {
+        self.rate
+    }
+}
+
+fn outer(map: Map, name: &'static str) -> Result<MapData, LoadError> {
+    match map {
+        Map::ArrayOfMaps(data) => Ok(data),
+        _ => Err(LoadError::Missing(name)),
+    }
+}
+
+/// Maps every inner map that an outer one holds already, at indices 0 to `last`.
+fn adopt<K: TryFrom<u32> + Ord, T: Copy>(
+    outer: &Map,
+    last: u32,
+    entries: usize,
+    into: &mut BTreeMap<K, Mapping<T>>,
+) -> Result<(), LoadError> {
+    let outer: ArrayOfMaps<&MapData, MapData> = ArrayOfMaps::try_from(outer)?;
+    for index in 0..=last {
+        match outer.get(&index, 0) {
+            Ok(inner) => {
+                let map = Mapping::of_map(inner.fd().as_fd(), entries)
+                    .map_err(|error| LoadError::Map(aya::maps::MapError::IoError(error)))?;
+                if let Ok(key) = K::try_from(index) {
+                    into.insert(key, map);
+                }
+            }
+            Err(aya::maps::MapError::KeyNotFound) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// A fresh mappable array of `entries` values, and its mapping.
+fn inner<T: Copy>(entries: usize) -> Result<(MapData, Mapping<T>), PlaneError> {
+    let size = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let definition = aya_obj::Map::new_from_params(BPF_MAP_TYPE_ARRAY, 4, size(size_of::<T>()), size(entries), MMAPABLE);
+    let map = MapData::create(definition, "table", None).map_err(aya("create a table"))?;
+    let mapping = Mapping::of_map(map.fd().as_fd(), entries).map_err(no_memory)?;
+    Ok((map, mapping))
+}
+
+impl DataPlane for Kernel {
+    fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
+    fn tables_mut(&mut self) -> &mut Tables {
+        &mut self.tables
+    }
+
+    fn add_service(&mut self, service: u16) -> Result<(), PlaneError> {
+        if self.tables.has_service(service) {
+            return Ok(());
+        }
+        let (map, mapping) = inner::<SplitTable>(TABLES)?;
+        sys::update_batch(self.splits.fd().as_fd(), &[service.into()], &[map.fd().as_fd()])
+            .map_err(|source| PlaneError::Map { action: "give a service its split tables", source })?;
+        self.tables.splits.insert(service, mapping);
+        Ok(())
+    }
+
+    fn remove_service(&mut self, service: u16) -> Result<(), PlaneError> {
+        sys::delete(self.splits.fd().as_fd(), service.into())
+            .map_err(|source| PlaneError::Map { action: "take a service's split tables back", source })?;
+        self.tables.splits.remove(&service);
+        Ok(())
+    }
+
+    fn set_track_tables(&mut self, updates: Vec<TrackUpdate>) -> Result<(), PlaneError> {
+        let mut fresh = Vec::new();
+        let mut removed = Vec::new();
+        for (index, entries) in updates {
+            match entries {
+                Some(entries) => {
+                    let (map, mapping) = inner::<TrackTable>(1)?;
+                    super::tables::fill_track(&mapping, &entries);
+                    fresh.push((index, map, mapping));
+                }
+                None => removed.push(index),
+            }
+        }
+        if !fresh.is_empty() {
+            let keys: Vec<u32> = fresh.iter().map(|(index, ..)| *index).collect();
+            let maps: Vec<_> = fresh.iter().map(|(_, map, _)| map.fd().as_fd()).collect();
+            // Waits for a grace period before it returns (kernel/bpf/syscall.c, maybe_wait_bpf_programs).
+            sys::update_batch(self.tracks.fd().as_fd(), &keys, &maps)
+                .map_err(|source| PlaneError::Map { action: "replace track tables", source })?;
+        }
+        for index in removed {
+            sys::delete(self.tracks.fd().as_fd(), index)
+                .map_err(|source| PlaneError::Map { action: "remove a track table", source })?;
+            self.tables.tracks.remove(&index);
+        }
+        for (index, _, mapping) in fresh {
+            self.tables.tracks.insert(index, mapping);
+        }
+        Ok(())
+    }
+
+    fn barrier(&self) -> Result<(), PlaneError> {
+        sys::grace_period().map_err(|source| PlaneError::Map { action: "wait for a grace period", source })
+    }
+
+    fn now(&self) -> Result<u32, PlaneError> {
+        let failed = |error: LoadError| PlaneError::Aya { action: "read the clock", message: error.to_string() };
+        let program = self.loaded.clock_program().map_err(failed)?;
+        let (jiffies, _) = read_clock(program).map_err(failed)?;
+        Ok(u32::try_from((jiffies >> self.rate.shift) & u64::from(TICK_MASK)).unwrap_or(0))
+    }
+
+    fn duration_of(&self, ticks: u32) -> Duration {
+        self.rate.duration(ticks)
+    }
+
+    fn counters(&self, backend: u16) -> Result<BackendCounters, PlaneError> {
+        let cpus = self.counters.get(&backend.into(), 0).map_err(aya("read a backend's counters"))?;
+        Ok(cpus.iter().fold(BackendCounters::default(), |sum, Plain(cpu)| BackendCounters {
+            new_flows: sum.new_flows + cpu.new_flows,
+            unpinned: sum.unpinned + cpu.unpinned,
+        }))
+    }
+
+    fn verdicts(&self) -> Result<Verdicts, PlaneError> {
+        let cpus = self.verdicts.get(&0, 0).map_err(aya("read the verdicts"))?;
+        let mut packets = [0; REASONS];
+        for Plain(cpu) in cpus.iter() {
+            for (sum, count) in packets.iter_mut().zip(cpu.packets) {
+                *sum += count;
+            }
+        }
+        Ok(Verdicts { packets })
+    }
+}

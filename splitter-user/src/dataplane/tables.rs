@@ -1,0 +1,289 @@
+//! The mapped tables: what the program and the agent share.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::mem::offset_of;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use splitter_ebpf::abi::{
+    Backend, Binding, Bucket, BUCKET_FLOWS, ColdKey, Control, Hop, Listener, Meta, Reply, Row, SLOTS, Selector,
+    SplitHeader, SplitTable, TABLES, TrackTable,
+};
+use splitter_ebpf::flow::Value;
+
+use super::endpoints::EndpointTable;
+use super::mapping::Mapping;
+use super::PlaneError;
+use crate::loader::{Keys, Layout};
+
+/// One flow as a scan meets it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FlowSlot {
+    /// Where it lies.
+    pub slot: usize,
+    /// Its name.
+    pub key: u64,
+    /// Its value, not 0.
+    pub value: Value,
+}
+
+/// The tables.
+#[derive(Debug)]
+pub struct Tables {
+    /// Their sizes.
+    pub layout: Layout,
+    /// Keys of places.
+    pub keys: Keys,
+    /// Endpoints.
+    pub endpoints: EndpointTable,
+    pub(super) control: Mapping<Control>,
+    pub(super) meta: Mapping<Meta>,
+    pub(super) rows: Mapping<Row>,
+    pub(super) listeners: Mapping<Listener>,
+    pub(super) replies: Mapping<Reply>,
+    pub(super) backends: Mapping<Backend>,
+    pub(super) flows: Mapping<Bucket>,
+    pub(super) flow_keys: Mapping<ColdKey>,
+    pub(super) splits: BTreeMap<u16, Mapping<SplitTable>>,
+    pub(super) tracks: BTreeMap<u32, Mapping<TrackTable>>,
+}
+
+impl Tables {
+    /// Zeroed tables in this process's memory.
+    ///
+    /// # Errors
+    /// What `mmap` says.
+    pub fn private(layout: Layout, secret: &[u8; 32]) -> io::Result<Self> {
+        let keys = Keys::new(secret);
+        let buckets = layout.endpoint_buckets as usize;
+        Ok(Self {
+            layout,
+            keys,
+            endpoints: EndpointTable::new(Mapping::private(buckets)?, Mapping::private(buckets * 4)?, keys.endpoint),
+            control: Mapping::private(1)?,
+            meta: Mapping::private(1)?,
+            rows: Mapping::private(splitter_ebpf::abi::ROWS)?,
+            listeners: Mapping::private(layout.listeners as usize + 1)?,
+            replies: Mapping::private(layout.replies as usize)?,
+            backends: Mapping::private(layout.backends as usize + 1)?,
+            flows: Mapping::private(layout.flow_buckets as usize)?,
+            flow_keys: Mapping::private(layout.flow_slots())?,
+            splits: BTreeMap::new(),
+            tracks: BTreeMap::new(),
+        })
+    }
+
+    /// What the maps were made with.
+    #[must_use]
+    pub fn meta(&self) -> Meta {
+        self.meta.read(0)
+    }
+
+    /// The current selector.
+    #[must_use]
+    pub fn selector(&self) -> Selector {
+        Selector(self.control.word(0, offset_of!(Control, selector)).load(Ordering::Acquire))
+    }
+
+    /// The flip: one store. Everything written before is seen by whoever sees it. Returns how long
+    /// the store took.
+    pub fn flip(&self, next: Selector) -> Duration {
+        let word = self.control.word(0, offset_of!(Control, selector));
+        let start = Instant::now();
+        word.store(next.0, Ordering::SeqCst);
+        start.elapsed()
+    }
+
+    /// Makes every cached next hop towards clients stale.
+    pub fn bump_route_epoch(&self) {
+        self.control.word(0, offset_of!(Control, route_epoch)).fetch_add(1, Ordering::Release);
+    }
+
+    /// A row.
+    #[must_use]
+    pub fn row(&self, row: u32) -> Box<Row> {
+        Box::new(self.rows.read(row as usize))
+    }
+
+    /// Writes a row that is not current.
+    pub fn write_row(&self, row: u32, content: &Row) {
+        self.rows.write(row as usize, *content);
+    }
+
+    /// Writes a split table that is not current.
+    ///
+    /// # Errors
+    /// [`PlaneError::NoService`].
+    pub fn write_split(
+        &self,
+        service: u16,
+        table: u8,
+        header: &SplitHeader,
+        slots: &[u8; SLOTS],
+    ) -> Result<(), PlaneError> {
+        let maps = self.splits.get(&service).ok_or(PlaneError::NoService(service))?;
+        let target = maps.pointer(usize::from(table) & (TABLES - 1));
+        // SAFETY: the table is not current, so nothing reads it; both places are valid for the copy
+        // and do not overlap.
+        unsafe {
+            (&raw mut (*target).header).write_volatile(*header);
+            std::ptr::copy_nonoverlapping(slots.as_ptr(), (&raw mut (*target).slots).cast(), SLOTS);
+        }
+        Ok(())
+    }
+
+    /// A split table: how it is entered, and its slots.
+    ///
+    /// # Errors
+    /// [`PlaneError::NoService`].
+    pub fn read_split(&self, service: u16, table: u8) -> Result<(SplitHeader, Box<[u8; SLOTS]>), PlaneError> {
+        let maps = self.splits.get(&service).ok_or(PlaneError::NoService(service))?;
+        let source = maps.pointer(usize::from(table) & (TABLES - 1));
+        let mut slots = vec![0; SLOTS].into_boxed_slice();
+        // SAFETY: only the agent's one writer changes tables, and it is the one that reads here.
+        let header = unsafe {
+            std::ptr::copy_nonoverlapping((&raw const (*source).slots).cast(), slots.as_mut_ptr(), SLOTS);
+            (&raw const (*source).header).read_volatile()
+        };
+        let slots = slots.try_into().map_err(|_| PlaneError::NoService(service))?;
+        Ok((header, slots))
+    }
+
+    /// Whether a service has its split tables.
+    #[must_use]
+    pub fn has_service(&self, service: u16) -> bool {
+        self.splits.contains_key(&service)
+    }
+
+    /// The entry of a track's table, 0 if it has none: for tests and `explain`.
+    #[must_use]
+    pub fn track_entry(&self, index: u32, entry: usize) -> u16 {
+        self.tracks.get(&index).map_or(0, |map| {
+            let table = map.pointer(0);
+            // SAFETY: within the table, for `entry` is bounded by the array's own check.
+            unsafe { (*(&raw const (*table).backends))[entry] }
+        })
+    }
+
+    /// A listener.
+    #[must_use]
+    pub fn listener(&self, id: u16) -> Listener {
+        self.listeners.read(id.into())
+    }
+
+    /// Writes a listener that no endpoint names yet.
+    pub fn write_listener(&self, id: u16, listener: Listener) {
+        self.listeners.write(id.into(), listener);
+    }
+
+    /// Changes a listener's owner, in one store.
+    pub fn bind(&self, id: u16, binding: Binding) {
+        self.listeners.word(id.into(), offset_of!(Listener, binding)).store(binding.0, Ordering::Release);
+    }
+
+    /// A backend.
+    #[must_use]
+    pub fn backend(&self, id: u16) -> Backend {
+        self.backends.read(id.into())
+    }
+
+    /// Writes a backend that no table names yet.
+    pub fn write_backend(&self, id: u16, backend: Backend) {
+        self.backends.write(id.into(), backend);
+    }
+
+    /// Says whether a backend's endpoint answers for several listeners, in one store.
+    pub fn share_backend(&self, id: u16, flags: u16) {
+        let backend = self.backend(id);
+        let word = self.backends.word(id.into(), offset_of!(Backend, port));
+        let mut bytes = [0; 8];
+        bytes[..2].copy_from_slice(&backend.port.0.to_ne_bytes());
+        bytes[2..4].copy_from_slice(&flags.to_ne_bytes());
+        bytes[4..].copy_from_slice(&backend.current_hop.to_ne_bytes());
+        word.store(u64::from_ne_bytes(bytes), Ordering::Release);
+    }
+
+    /// Sets a backend's next hop: into the place that is not current, then current. Returns whether
+    /// it was another one; a grace period must pass before the next change.
+    pub fn set_hop(&self, id: u16, hop: Hop) -> bool {
+        let backend = self.backend(id);
+        let current = backend.current_hop as usize & 1;
+        if backend.hops[current] == hop {
+            return false;
+        }
+        let other = 1 - current;
+        let target = self.backends.pointer(id.into());
+        // SAFETY: the place is not current, and a grace period has passed since it was.
+        unsafe { (&raw mut (*target).hops[other]).write_volatile(hop) };
+        let word = self.backends.word(id.into(), offset_of!(Backend, port));
+        let mut bytes = [0; 8];
+        bytes[..2].copy_from_slice(&backend.port.0.to_ne_bytes());
+        bytes[2..4].copy_from_slice(&backend.flags.to_ne_bytes());
+        bytes[4..].copy_from_slice(&u32::try_from(other).unwrap_or(0).to_ne_bytes());
+        word.store(u64::from_ne_bytes(bytes), Ordering::Release);
+        true
+    }
+
+    /// What a backend endpoint answers for.
+    #[must_use]
+    pub fn reply(&self, index: u32) -> Reply {
+        self.replies.read(index as usize)
+    }
+
+    /// Writes a reply record that no endpoint names yet.
+    pub fn write_reply(&self, index: u32, reply: Reply) {
+        self.replies.write(index as usize, reply);
+    }
+
+    /// Buckets of the flow table.
+    #[must_use]
+    pub const fn flow_buckets(&self) -> usize {
+        self.flows.len()
+    }
+
+    /// Visits the flows of some buckets.
+    pub fn scan(&self, buckets: std::ops::Range<usize>, mut visit: impl FnMut(FlowSlot)) {
+        for bucket in buckets {
+            let pointer = self.flows.pointer(bucket);
+            for lane in 0..BUCKET_FLOWS {
+                // SAFETY: within the bucket; each is one aligned load of a word that others change.
+                let value = unsafe { (&raw const (*pointer).values[lane]).read_volatile() };
+                if value == 0 {
+                    continue;
+                }
+                // SAFETY: as above.
+                let key = unsafe { (&raw const (*pointer).keys[lane]).read_volatile() };
+                visit(FlowSlot { slot: bucket * BUCKET_FLOWS + lane, key, value: Value(value) });
+            }
+        }
+    }
+
+    /// The value word of a slot.
+    fn value_word(&self, slot: usize) -> &AtomicU64 {
+        let (bucket, lane) = (slot / BUCKET_FLOWS, slot % BUCKET_FLOWS);
+        self.flows.word(bucket, offset_of!(Bucket, values) + lane * 8)
+    }
+
+    /// Frees a flow, if its value still is what a scan saw. One compare-and-exchange.
+    #[must_use]
+    pub fn free_flow(&self, flow: &FlowSlot) -> bool {
+        self.value_word(flow.slot).compare_exchange(flow.value.0, 0, Ordering::SeqCst, Ordering::Relaxed).is_ok()
+    }
+
+    /// The full key of an IPv6 flow, if it belongs to the flow and not to one before it.
+    #[must_use]
+    pub fn cold_key(&self, flow: &FlowSlot) -> Option<ColdKey> {
+        let cold = self.flow_keys.read(flow.slot);
+        let key = splitter_ebpf::endpoint::flow_key_v6(self.keys.fingerprint, cold.address, cold.port, cold.listener);
+        (key == flow.key).then_some(cold)
+    }
+}
+
+/// Fills a track table that nothing reads yet.
+pub(super) fn fill_track(map: &Mapping<TrackTable>, entries: &[u16]) {
+    let target = map.pointer(0);
+    let length = entries.len().min(splitter_ebpf::abi::MAGLEV);
+    // SAFETY: at most the array's length, into memory that nothing else uses yet.
+    unsafe { std::ptr::copy_nonoverlapping(entries.as_ptr(), (&raw mut (*target).backends).cast(), length) };
+}
