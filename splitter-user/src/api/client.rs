@@ -1,0 +1,1 @@
+//! Asks the agent over its unix socket.

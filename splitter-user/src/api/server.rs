@@ -1,0 +1,1 @@
+//! JSON over HTTP over the unix socket, for anything that implements `Agent`.
