@@ -119,6 +119,20 @@ pub enum ConditionKind {
     GroupMissing,
 }
 
+impl ConditionKind {
+    /// Whether flows fare worse than the operator wants while it holds; the others are for their information.
+    pub fn impairs_traffic(self) -> bool {
+        match self {
+            Self::NeighbourMissing | Self::FlowTableFull | Self::InterfaceMissing => true,
+            Self::GenericMode
+            | Self::UnpinnedFlows
+            | Self::PortOverlap
+            | Self::LimitsPending
+            | Self::GroupMissing => false,
+        }
+    }
+}
+
 /// Whether a condition holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ConditionStatus {
