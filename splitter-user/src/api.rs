@@ -3,6 +3,8 @@
 //! [`types`] is what travels, [`server`] answers for anything that implements [`Agent`], [`client`] asks.
 
 pub mod client;
+#[cfg(test)]
+pub(crate) mod fake;
 pub mod server;
 pub mod types;
 
@@ -53,3 +55,6 @@ pub trait Agent: Send + Sync + 'static {
         what: &DrainTarget,
     ) -> impl Future<Output = Result<DrainView, ApiError>> + Send;
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! `splitterctl`: a file a verb. A verb asks the agent and returns data; [`format`] alone makes text of it.
 //!
-//! Data goes to stdout, talk to stderr. A closed pipe is success. Exit codes are those of
+//! Data goes to stdout, talk to stderr. A closed pipe is no failure. Exit codes are those of
 //! [`ErrorCode::exit_code`](crate::api::types::ErrorCode::exit_code); clap's own 2 becomes 1.
 
 mod apply;
@@ -64,6 +64,7 @@ struct Cli {
 
 /// Options of every verb.
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Global options")]
 struct Global {
     /// The agent's socket.
     #[arg(
@@ -229,7 +230,7 @@ fn say(error: &clap::Error, around: &mut Surroundings<'_>) -> u8 {
     let text = error.render().to_string();
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => match around.print(&text) {
-            Ok(()) => DONE,
+            Ok(_) => DONE,
             Err(error) => explain(error.into(), around),
         },
         _ => {
@@ -252,7 +253,6 @@ fn explain(failure: Failure, around: &mut Surroundings<'_>) -> u8 {
             around.error(&message);
             REFUSED
         }
-        Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => DONE,
         Failure::Output(error) => {
             around.error(&format!("cannot write to stdout: {error}"));
             REFUSED

@@ -2,7 +2,7 @@
 //!
 //! Access is the socket's file mode alone: root, and the group that [`bind`] was given. What a caller can cost is bounded:
 //! [`MAX_CONNECTIONS`] connections, [`MAX_BODY`] bytes a request, [`REQUEST_TIME`] a request, and
-//! [`IDLE_TIME`](connection::IDLE_TIME) on a connection where nothing moves.
+//! [`IDLE_TIME`] on a connection where nothing moves.
 //!
 //! Tasks: axum spawns one for each connection (at most [`MAX_CONNECTIONS`]); a changing request runs in one of its own, so that
 //! a change that has begun goes on when its caller hangs up. No channels.
@@ -34,6 +34,8 @@ pub const MAX_CONNECTIONS: usize = 64;
 pub const MAX_BODY: usize = 2 * MAX_YAML;
 /// Longest time for a request, its body included.
 pub const REQUEST_TIME: Duration = Duration::from_secs(30);
+/// A connection on which nothing moves for so long is closed. Longer than any request may take.
+pub const IDLE_TIME: Duration = Duration::from_secs(60);
 /// How long requests under way may go on once the server is told to stop.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -46,9 +48,18 @@ pub async fn serve<A: Agent>(
     listener: UnixListener,
     stop: CancellationToken,
 ) -> io::Result<()> {
+    serve_patiently(agent, listener, stop, IDLE_TIME).await
+}
+
+async fn serve_patiently<A: Agent>(
+    agent: Arc<A>,
+    listener: UnixListener,
+    stop: CancellationToken,
+    idle_time: Duration,
+) -> io::Result<()> {
     let socket = OwnSocket::of(&listener)?;
     let router = routes::router(agent, stop.clone());
-    let peers = Peers::new(listener, MAX_CONNECTIONS);
+    let peers = Peers::new(listener, MAX_CONNECTIONS, idle_time);
     let server = axum::serve(peers, router.into_make_service_with_connect_info::<Actor>())
         .with_graceful_shutdown(stop.clone().cancelled_owned());
     let out_of_patience = async {
@@ -93,5 +104,41 @@ impl OwnSocket {
         if ours && let Err(error) = std::fs::remove_file(&self.path) {
             tracing::warn!(path = %self.path.display(), %error, "the API socket stays behind");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "test code")]
+
+    use super::*;
+    use crate::api::client::Client;
+    use crate::api::fake::Fake;
+
+    #[tokio::test]
+    async fn silent_connections_make_room_for_others_in_the_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("agent.sock");
+        let listener = bind(&socket, None).unwrap();
+        let stop = CancellationToken::new();
+        let idle = Duration::from_secs(1);
+        let server = tokio::spawn(serve_patiently(
+            Arc::new(Fake::default()),
+            listener,
+            stop.clone(),
+            idle,
+        ));
+        let mut silent = Vec::new();
+        for _ in 0..MAX_CONNECTIONS {
+            silent.push(tokio::net::UnixStream::connect(&socket).await.unwrap());
+        }
+        let asked = std::time::Instant::now();
+        Client::new(&socket).unwrap().status().await.unwrap();
+        assert!(
+            asked.elapsed() > idle / 2,
+            "there was room though every place was taken"
+        );
+        stop.cancel();
+        server.await.unwrap().unwrap();
     }
 }

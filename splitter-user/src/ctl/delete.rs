@@ -12,6 +12,7 @@ Examples:
   splitterctl delete service web --now        cut its pinned flows too")]
 pub struct Args {
     /// What kind of resource.
+    #[arg(value_name = "KIND")]
     kind: Kind,
     /// Its name.
     name: String,
@@ -25,7 +26,7 @@ pub struct Args {
 /// Kinds of resources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Kind {
-    /// A service.
+    // No docs here: clap would spread the help over twice the lines.
     Service,
 }
 

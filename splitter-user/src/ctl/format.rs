@@ -12,15 +12,16 @@ use crate::api::types::ListenerView;
 /// How data is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For people.
+    // Comments, not docs: docs would make clap spread the list over ten lines of every help.
+    // For people.
     Table,
-    /// For people with wide terminals.
+    // For people with wide terminals.
     Wide,
-    /// One document.
+    // One document.
     Json,
-    /// One document.
+    // One document.
     Yaml,
-    /// One line for each item.
+    // One line for each item.
     Jsonl,
 }
 
@@ -70,7 +71,7 @@ impl Session<'_, '_> {
     /// Prints data in the format asked for.
     pub(super) fn show(&mut self, view: &impl View) -> io::Result<()> {
         let text = render(view, self.format, self.paint)?;
-        self.around.print(&text)
+        self.around.print(&text).map(drop)
     }
 
     /// Whether a person reads stdout rather than a program.

@@ -21,6 +21,7 @@ Examples:
 DESIRED is the weight asked for, APPLIED the share of slots in the table, OBSERVED the share of the new flows of the last 60 s.")]
 pub struct Args {
     /// What to list.
+    #[arg(value_name = "services|tracks|backends")]
     what: What,
     /// Only this service's.
     name: Option<String>,
@@ -32,13 +33,13 @@ pub struct Args {
 /// What can be listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum What {
-    /// A row for each service.
+    // A row for each service.
     #[value(alias = "service")]
     Services,
-    /// A row for each track.
+    // A row for each track.
     #[value(alias = "track")]
     Tracks,
-    /// A row for each backend.
+    // A row for each backend.
     #[value(alias = "backend")]
     Backends,
 }

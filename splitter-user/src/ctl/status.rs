@@ -43,7 +43,8 @@ pub async fn run(args: Args, mut session: Session<'_, '_>) -> Outcome {
         let next = |status: &StatusView| match deadline {
             Some(_) if is_settled(status) => Next::End(DONE),
             Some(deadline) if Instant::now() >= deadline => Next::End(TIMED_OUT),
-            _ => Next::Again,
+            Some(_) => Next::Wait,
+            None => Next::Again,
         };
         return watch(&mut session, |client| ask(client, service.clone()), next).await;
     }

@@ -35,10 +35,18 @@ impl Surroundings<'static> {
 }
 
 impl Surroundings<'_> {
-    /// Data, as it is, and at once.
-    pub(super) fn print(&mut self, text: &str) -> io::Result<()> {
-        self.out.write_all(text.as_bytes())?;
-        self.out.flush()
+    /// Data, as it is, and at once; whether somebody still reads. A closed pipe is no failure: what the verb is there to do goes
+    /// on, and its exit code tells of that alone.
+    pub(super) fn print(&mut self, text: &str) -> io::Result<Reader> {
+        match self
+            .out
+            .write_all(text.as_bytes())
+            .and_then(|()| self.out.flush())
+        {
+            Ok(()) => Ok(Reader::Listens),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reader::Gone),
+            Err(error) => Err(error),
+        }
     }
 
     /// One line of talk. That nobody listens is no failure.
@@ -55,4 +63,13 @@ impl Surroundings<'_> {
     pub(super) fn warn(&mut self, message: &str) {
         self.talk(&format!("warning: {message}"));
     }
+}
+
+/// Whoever reads stdout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reader {
+    /// It took what was written.
+    Listens,
+    /// It closed the pipe.
+    Gone,
 }

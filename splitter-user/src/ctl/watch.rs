@@ -4,6 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use super::format::{self, Format, View};
+use super::surroundings::Reader;
 use super::{DONE, Failure, Outcome, Session};
 
 /// How often.
@@ -13,8 +14,10 @@ const REDRAW: &str = "\x1b[H\x1b[2J";
 
 /// Whether to show more, or to end with this exit code.
 pub enum Next {
-    /// Again, a second later.
+    /// Again, a second later, for as long as somebody reads.
     Again,
+    /// Again, a second later, whether somebody reads or not.
+    Wait,
     /// No more.
     End(u8),
 }
@@ -43,9 +46,11 @@ where
             Format::Yaml => format!("---\n{text}"),
             Format::Table | Format::Wide | Format::Json | Format::Jsonl => text,
         };
-        session.around.print(&text)?;
-        if let Next::End(code) = next(&view) {
-            return Ok(code);
+        let reader = session.around.print(&text)?;
+        match next(&view) {
+            Next::End(code) => return Ok(code),
+            Next::Again if reader == Reader::Gone => return Ok(DONE),
+            Next::Again | Next::Wait => {}
         }
     }
 }

@@ -16,8 +16,6 @@ use tokio::time::{Instant, Sleep};
 
 use crate::api::types::Actor;
 
-/// A connection on which nothing moves for so long is closed. Longer than any request may take.
-pub const IDLE_TIME: Duration = Duration::from_secs(60);
 /// Pause after an accept that failed for want of file descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -25,13 +23,15 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct Peers {
     listener: UnixListener,
     room: Arc<Semaphore>,
+    idle_time: Duration,
 }
 
 impl Peers {
-    pub fn new(listener: UnixListener, connections: usize) -> Self {
+    pub fn new(listener: UnixListener, connections: usize, idle_time: Duration) -> Self {
         Self {
             listener,
             room: Arc::new(Semaphore::new(connections)),
+            idle_time,
         }
     }
 }
@@ -58,7 +58,9 @@ impl Listener for Peers {
                 ))
             });
             match accepted {
-                Ok((stream, actor)) => return (Connection::new(stream, permit), actor),
+                Ok((stream, actor)) => {
+                    return (Connection::new(stream, permit, self.idle_time), actor);
+                }
                 Err(error) => {
                     tracing::warn!(%error, "no API connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -78,18 +80,20 @@ impl Connected<IncomingStream<'_, Peers>> for Actor {
     }
 }
 
-/// A stream with a permit, that fails once nothing has moved for [`IDLE_TIME`].
+/// A stream with a permit, that fails once nothing has moved on it for its idle time.
 pub struct Connection {
     stream: UnixStream,
     patience: Pin<Box<Sleep>>,
+    idle_time: Duration,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Connection {
-    fn new(stream: UnixStream, permit: OwnedSemaphorePermit) -> Self {
+    fn new(stream: UnixStream, permit: OwnedSemaphorePermit, idle_time: Duration) -> Self {
         Self {
             stream,
-            patience: Box::pin(tokio::time::sleep(IDLE_TIME)),
+            patience: Box::pin(tokio::time::sleep(idle_time)),
+            idle_time,
             _permit: permit,
         }
     }
@@ -101,7 +105,8 @@ impl Connection {
         context: &mut Context<'_>,
     ) -> Poll<io::Result<T>> {
         if moved.is_ready() {
-            self.patience.as_mut().reset(Instant::now() + IDLE_TIME);
+            let end = Instant::now() + self.idle_time;
+            self.patience.as_mut().reset(end);
             return moved;
         }
         ready!(self.patience.as_mut().poll(context));

@@ -51,14 +51,17 @@ impl IntoResponse for Refusal {
 /// Reads a JSON body, whatever content type it claims: `curl -d` needs no header.
 pub fn parse<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T, Refusal> {
     let bytes = body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Refusal::with_status(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!(
-                "the request is too large: at most {MAX_BODY} bytes; apply fewer resources at once"
-            ),
-        ),
+        StatusCode::PAYLOAD_TOO_LARGE => too_large(),
         status => Refusal::with_status(status, format!("body: {}", rejection.body_text())),
     })?;
     serde_json::from_slice(&bytes)
         .map_err(|error| ApiError::refused(format!("body: {error}")).into())
+}
+
+/// A body over [`MAX_BODY`].
+pub fn too_large() -> Refusal {
+    let message = format!(
+        "the request is too large: at most {MAX_BODY} bytes; apply fewer resources at once"
+    );
+    Refusal::with_status(StatusCode::PAYLOAD_TOO_LARGE, message)
 }

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::reply::{Refusal, parse};
+use super::reply::{Refusal, parse, too_large};
 use super::{MAX_BODY, REQUEST_TIME};
 use crate::api::Agent;
 use crate::api::types::{
@@ -58,6 +58,7 @@ pub fn router<A: Agent>(agent: Arc<A>, stop: CancellationToken) -> Router {
         .route("/v1/detach", post(detach::<A>))
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
+        .layer(middleware::from_fn(small_enough))
         .layer(middleware::from_fn(in_time))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(Shared { agent, stop })
@@ -164,6 +165,20 @@ async fn to_its_end<T: Send + 'static>(
             "the agent failed in the middle of this request; see its log, and `splitterctl status`",
         ))
     })
+}
+
+/// Refuses a body that announces itself as too large before it is sent; one that does not is cut by the body limit.
+async fn small_enough(request: Request, next: Next) -> Response {
+    let announced = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced
+        .is_some_and(|length| usize::try_from(length).map_or(true, |length| length > MAX_BODY))
+    {
+        return too_large().into_response();
+    }
+    next.run(request).await
 }
 
 async fn in_time(request: Request, next: Next) -> Response {
