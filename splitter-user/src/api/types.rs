@@ -20,7 +20,7 @@ pub use change::{Change, ChangeList, ChangeReply, ChangeRequest, Command};
 pub use drain::{DrainState, DrainView};
 pub use error::{ApiError, ErrorBody, ErrorCode};
 pub use finding::{Finding, FindingList};
-pub use flow::{DEFAULT_FLOW_LIMIT, FlowFilter, FlowList, FlowState, FlowView};
+pub use flow::{DEFAULT_FLOW_LIMIT, FlowFilter, FlowList, FlowState, FlowView, MAX_FLOW_LIMIT};
 pub use service::{
     AffinityView, BackendView, Health, LifeState, ListenerView, Observed, ServiceDocument,
     ServiceList, ServiceView, TrackView,

@@ -4,7 +4,7 @@ use ipnet::IpNet;
 
 use super::format::{self, Detail, Paint, View};
 use super::{DONE, Outcome, Session};
-use crate::api::types::{DEFAULT_FLOW_LIMIT, FlowFilter, FlowList, FlowState};
+use crate::api::types::{DEFAULT_FLOW_LIMIT, FlowFilter, FlowList, FlowState, MAX_FLOW_LIMIT};
 
 /// List pinned flows
 #[derive(Debug, clap::Args)]
@@ -27,7 +27,7 @@ pub struct Args {
     #[arg(long, value_name = "CIDR", value_parser = network)]
     source: Option<IpNet>,
     /// List at most so many.
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_FLOW_LIMIT)]
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_FLOW_LIMIT, value_parser = clap::value_parser!(u32).range(..=i64::from(MAX_FLOW_LIMIT)))]
     limit: u32,
 }
 

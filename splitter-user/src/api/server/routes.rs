@@ -21,7 +21,7 @@ use super::{MAX_BODY, REQUEST_TIME};
 use crate::api::Agent;
 use crate::api::types::{
     Actor, ApiError, ChangeReply, ChangeRequest, Command, DrainTarget, DrainView, ErrorCode,
-    FindingList, FlowFilter, FlowList, ServiceDocument, ServiceList, StatusView,
+    FindingList, FlowFilter, FlowList, MAX_FLOW_LIMIT, ServiceDocument, ServiceList, StatusView,
 };
 
 /// Largest YAML of one `apply`.
@@ -130,6 +130,13 @@ async fn flows<A: Agent>(
     filter: Result<Query<FlowFilter>, QueryRejection>,
 ) -> Result<Json<FlowList>, Refusal> {
     let Query(filter) = filter?;
+    if filter.limit > MAX_FLOW_LIMIT {
+        let message = format!(
+            "limit={}: at most {MAX_FLOW_LIMIT} flows at once; narrow the filter",
+            filter.limit
+        );
+        return Err(ApiError::refused(message).into());
+    }
     Ok(Json(shared.agent.flows(filter).await?))
 }
 

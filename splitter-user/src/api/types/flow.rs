@@ -8,6 +8,9 @@ use super::ListenerView;
 /// How many flows are listed unless asked otherwise.
 pub const DEFAULT_FLOW_LIMIT: u32 = 1_000;
 
+/// The most flows that one request may list.
+pub const MAX_FLOW_LIMIT: u32 = 100_000;
+
 /// Which flows to list; all conditions hold together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
