@@ -1,0 +1,316 @@
+//! An agent without a data plane, for tests of the server, the client and the command line.
+
+#![expect(clippy::unwrap_used, reason = "test code")]
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::types::*;
+use super::{Agent, server};
+
+/// Answers with fixed data and remembers what it was asked.
+pub struct Fake {
+    /// Changing requests, with who asked.
+    pub asked: Mutex<Vec<(ChangeRequest, Actor)>>,
+    /// Who detached it.
+    pub detached: Mutex<Option<Actor>>,
+    /// The filter of the last listing of flows.
+    pub filter: Mutex<Option<FlowFilter>>,
+    /// Given instead of every answer.
+    pub refusal: Mutex<Option<ApiError>>,
+    /// Taken one by one; the last one stays.
+    pub drains: Mutex<VecDeque<DrainView>>,
+    /// How often a drain was looked at.
+    pub looked: Mutex<u32>,
+    /// Taken one by one; the last one stays.
+    pub statuses: Mutex<VecDeque<StatusView>>,
+    /// Given for every change.
+    pub changes: Mutex<Vec<Change>>,
+    /// The agent's own checks.
+    pub findings: Mutex<Vec<Finding>>,
+    /// How long a change takes.
+    pub delay: Mutex<Duration>,
+    /// How many changes have ended.
+    pub ended: Mutex<u32>,
+}
+
+impl Default for Fake {
+    fn default() -> Self {
+        Self {
+            asked: Mutex::default(),
+            detached: Mutex::default(),
+            filter: Mutex::default(),
+            refusal: Mutex::default(),
+            drains: Mutex::new([drain(DrainState::Drained, 0)].into()),
+            looked: Mutex::default(),
+            statuses: Mutex::new([status(Phase::Steady)].into()),
+            changes: Mutex::new(vec![change("web")]),
+            findings: Mutex::new(vec![Finding::passed("interface eth0", "XDP native")]),
+            delay: Mutex::default(),
+            ended: Mutex::default(),
+        }
+    }
+}
+
+impl Fake {
+    fn answer<T>(&self, value: T) -> Result<T, ApiError> {
+        match &*self.refusal.lock().unwrap() {
+            Some(error) => Err(error.clone()),
+            None => Ok(value),
+        }
+    }
+}
+
+fn next<T: Clone>(queue: &Mutex<VecDeque<T>>) -> T {
+    let mut queue = queue.lock().unwrap();
+    if queue.len() > 1 {
+        queue.pop_front().unwrap()
+    } else {
+        queue[0].clone()
+    }
+}
+
+impl Agent for Fake {
+    async fn change(&self, request: ChangeRequest, actor: Actor) -> Result<Vec<Change>, ApiError> {
+        let dry_run = request.dry_run;
+        self.asked.lock().unwrap().push((request, actor));
+        let delay = *self.delay.lock().unwrap();
+        tokio::time::sleep(delay).await;
+        *self.ended.lock().unwrap() += 1;
+        let mut changes = self.changes.lock().unwrap().clone();
+        for change in changes.iter_mut().filter(|_| dry_run) {
+            change.dry_run = true;
+            change.flip_nanoseconds = None;
+        }
+        self.answer(changes)
+    }
+
+    async fn services(&self, name: Option<&str>) -> Result<Vec<ServiceView>, ApiError> {
+        match name {
+            None | Some("web") => self.answer(vec![service()]),
+            Some(name) => Err(ApiError::not_found(format!(
+                "there is no service {name:?}; there is: web"
+            ))),
+        }
+    }
+
+    async fn flows(&self, filter: FlowFilter) -> Result<FlowList, ApiError> {
+        *self.filter.lock().unwrap() = Some(filter);
+        self.answer(flows())
+    }
+
+    async fn status(&self) -> Result<StatusView, ApiError> {
+        self.answer(next(&self.statuses))
+    }
+
+    async fn export(&self) -> Result<String, ApiError> {
+        self.answer("apiVersion: splitter/v1\nkind: Service\n".to_owned())
+    }
+
+    async fn doctor(&self) -> Result<Vec<Finding>, ApiError> {
+        self.answer(self.findings.lock().unwrap().clone())
+    }
+
+    async fn detach(&self, actor: Actor) -> Result<(), ApiError> {
+        *self.detached.lock().unwrap() = Some(actor);
+        self.answer(())
+    }
+
+    async fn drain_state(&self, _: &str, _: &DrainTarget) -> Result<DrainView, ApiError> {
+        *self.looked.lock().unwrap() += 1;
+        self.answer(next(&self.drains))
+    }
+}
+
+/// A fake behind the real server on a socket in a directory of its own; gone when dropped.
+pub struct Running {
+    pub fake: Arc<Fake>,
+    pub socket: PathBuf,
+    pub stop: CancellationToken,
+    pub server: JoinHandle<std::io::Result<()>>,
+    _directory: tempfile::TempDir,
+}
+
+impl Running {
+    pub fn start(fake: Fake) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("agent.sock");
+        let fake = Arc::new(fake);
+        let stop = CancellationToken::new();
+        let listener = server::bind(&socket, None).unwrap();
+        let server = tokio::spawn(server::serve(Arc::clone(&fake), listener, stop.clone()));
+        Self {
+            fake,
+            socket,
+            stop,
+            server,
+            _directory: directory,
+        }
+    }
+
+    pub fn client(&self) -> super::client::Client {
+        super::client::Client::new(&self.socket).unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+fn weights(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs
+        .iter()
+        .map(|(track, weight)| ((*track).to_owned(), (*weight).to_owned()))
+        .collect()
+}
+
+pub fn change(service: &str) -> Change {
+    Change {
+        service: service.to_owned(),
+        generation: 42,
+        before: weights(&[("blue", "95"), ("green", "5")]),
+        after: weights(&[("blue", "75"), ("green", "25")]),
+        flip_nanoseconds: Some(812),
+        dry_run: false,
+        moved: 13_107,
+        warnings: Vec::new(),
+    }
+}
+
+pub fn drain(state: DrainState, pins: u64) -> DrainView {
+    DrainView {
+        state,
+        pins,
+        oldest_age_seconds: (pins > 0).then_some(61),
+        never_pinned: 3,
+        deadline: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(4_000_000_000)),
+        proven: state == DrainState::Drained,
+    }
+}
+
+pub fn condition(kind: ConditionKind) -> Condition {
+    Condition {
+        kind,
+        status: ConditionStatus::True,
+        message: "198.18.2.11 has no neighbour".to_owned(),
+        since: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
+    }
+}
+
+pub fn status(phase: Phase) -> StatusView {
+    StatusView {
+        agent: AgentView {
+            name: "splitter".to_owned(),
+            version: "0.1.0".to_owned(),
+            pid: 4711,
+            uptime_seconds: 3_661,
+        },
+        interfaces: vec![InterfaceView {
+            name: "eth0".to_owned(),
+            index: Some(2),
+            xdp_mode: Some(XdpMode::Native),
+        }],
+        selector_sequence: 7,
+        limits: LimitsView {
+            services: 256,
+            backends: 4096,
+            flows: 1_000_000,
+        },
+        flow_table: FlowTableView {
+            entries: 61_203,
+            capacity: 4_194_304,
+        },
+        conditions: Vec::new(),
+        services: vec![ServiceStatus {
+            name: "web".to_owned(),
+            generation: 42,
+            phase,
+            flows: 61_203,
+            conditions: Vec::new(),
+        }],
+    }
+}
+
+pub fn listener() -> ListenerView {
+    ListenerView {
+        vip: "198.18.1.100".parse().unwrap(),
+        port: 80,
+        protocol: "tcp".to_owned(),
+    }
+}
+
+fn track(
+    name: &str,
+    version: &str,
+    weight: &str,
+    slots: u32,
+    share: Option<&str>,
+    address: &str,
+) -> TrackView {
+    TrackView {
+        name: name.to_owned(),
+        version: Some(version.to_owned()),
+        state: LifeState::Ready,
+        weight: weight.to_owned(),
+        slots,
+        observed: Observed {
+            new_flows: 10_432,
+            share: share.map(str::to_owned),
+        },
+        flows: 61_203,
+        backends: vec![BackendView {
+            address: address.parse().unwrap(),
+            port: Some(80),
+            weight: 1,
+            state: LifeState::Ready,
+            health: Health::Unknown,
+            flows: 61_203,
+        }],
+    }
+}
+
+pub fn service() -> ServiceView {
+    ServiceView {
+        name: "web".to_owned(),
+        labels: weights(&[("team", "pay")]),
+        generation: 42,
+        undo_generation: Some(41),
+        state: LifeState::Ready,
+        release: Some("shop".to_owned()),
+        mode: "dnat".to_owned(),
+        affinity: AffinityView {
+            key: "clientIP".to_owned(),
+            salt: "shop".to_owned(),
+        },
+        digest: "9f86d081".to_owned(),
+        listeners: vec![listener()],
+        tracks: vec![
+            track("blue", "1.8.2", "95", 62_259, None, "198.18.2.11"),
+            track("green", "1.9.0", "5", 3_277, Some("4.98"), "2001:db8:2::21"),
+        ],
+        unpinned: 3,
+        conditions: Vec::new(),
+    }
+}
+
+pub fn flows() -> FlowList {
+    FlowList {
+        total: 2,
+        items: vec![FlowView {
+            service: "web".to_owned(),
+            listener: listener(),
+            client: Some("198.18.9.7:40000".parse().unwrap()),
+            track: "green".to_owned(),
+            backend: "198.18.2.21:80".parse().unwrap(),
+            state: FlowState::Established,
+            idle_seconds: 12,
+        }],
+    }
+}

@@ -1,0 +1,144 @@
+//! JSON over HTTP over a unix socket, for anything that implements [`Agent`].
+//!
+//! Access is the socket's file mode alone: root, and the group that [`bind`] was given. What a caller can cost is bounded:
+//! [`MAX_CONNECTIONS`] connections, [`MAX_BODY`] bytes a request, [`REQUEST_TIME`] a request, and
+//! [`IDLE_TIME`] on a connection where nothing moves.
+//!
+//! Tasks: axum spawns one for each connection (at most [`MAX_CONNECTIONS`]); a changing request runs in one of its own, so that
+//! a change that has begun goes on when its caller hangs up. No channels.
+
+mod connection;
+mod reply;
+mod routes;
+mod socket;
+
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::UnixListener;
+use tokio_util::sync::CancellationToken;
+
+pub use routes::{LONG_POLL, MAX_YAML};
+pub use socket::{BindError, bind, group_id};
+
+use super::Agent;
+use super::types::Actor;
+use connection::Peers;
+
+/// Connections served at once; more of them wait to be accepted.
+pub const MAX_CONNECTIONS: usize = 64;
+/// Largest body of a request. YAML grows when it is quoted as JSON, hence more than [`MAX_YAML`].
+pub const MAX_BODY: usize = 2 * MAX_YAML;
+/// Longest time for a request, its body included.
+pub const REQUEST_TIME: Duration = Duration::from_secs(30);
+/// A connection on which nothing moves for so long is closed. Longer than any request may take.
+pub const IDLE_TIME: Duration = Duration::from_secs(60);
+/// How long requests under way may go on once the server is told to stop.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Serves until `stop` is cancelled; then lets requests under way end (at most five seconds) and removes the socket.
+///
+/// # Errors
+/// When the listener has no path, or its socket is gone already.
+pub async fn serve<A: Agent>(
+    agent: Arc<A>,
+    listener: UnixListener,
+    stop: CancellationToken,
+) -> io::Result<()> {
+    serve_patiently(agent, listener, stop, IDLE_TIME).await
+}
+
+async fn serve_patiently<A: Agent>(
+    agent: Arc<A>,
+    listener: UnixListener,
+    stop: CancellationToken,
+    idle_time: Duration,
+) -> io::Result<()> {
+    let socket = OwnSocket::of(&listener)?;
+    let router = routes::router(agent, stop.clone());
+    let peers = Peers::new(listener, MAX_CONNECTIONS, idle_time);
+    let server = axum::serve(peers, router.into_make_service_with_connect_info::<Actor>())
+        .with_graceful_shutdown(stop.clone().cancelled_owned());
+    let out_of_patience = async {
+        stop.cancelled().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    let result = tokio::select! {
+        result = server.into_future() => result,
+        () = out_of_patience => {
+            tracing::warn!("API requests still under way after {GRACE:?} are abandoned");
+            Ok(())
+        }
+    };
+    socket.remove();
+    result
+}
+
+/// The socket file that this process made; removed only while it is still that file.
+struct OwnSocket {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl OwnSocket {
+    fn of(listener: &UnixListener) -> io::Result<Self> {
+        let address = listener.local_addr()?;
+        let path = address.as_pathname().ok_or_else(|| {
+            io::Error::other("the API listener has no path: make it with api::server::bind")
+        })?;
+        let metadata = std::fs::symlink_metadata(path)?;
+        Ok(Self {
+            path: path.to_owned(),
+            device: metadata.dev(),
+            inode: metadata.ino(),
+        })
+    }
+
+    fn remove(&self) {
+        let ours = std::fs::symlink_metadata(&self.path)
+            .is_ok_and(|metadata| metadata.dev() == self.device && metadata.ino() == self.inode);
+        if ours && let Err(error) = std::fs::remove_file(&self.path) {
+            tracing::warn!(path = %self.path.display(), %error, "the API socket stays behind");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "test code")]
+
+    use super::*;
+    use crate::api::client::Client;
+    use crate::api::fake::Fake;
+
+    #[tokio::test]
+    async fn silent_connections_make_room_for_others_in_the_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("agent.sock");
+        let listener = bind(&socket, None).unwrap();
+        let stop = CancellationToken::new();
+        let idle = Duration::from_secs(1);
+        let server = tokio::spawn(serve_patiently(
+            Arc::new(Fake::default()),
+            listener,
+            stop.clone(),
+            idle,
+        ));
+        let mut silent = Vec::new();
+        for _ in 0..MAX_CONNECTIONS {
+            silent.push(tokio::net::UnixStream::connect(&socket).await.unwrap());
+        }
+        let asked = std::time::Instant::now();
+        Client::new(&socket).unwrap().status().await.unwrap();
+        assert!(
+            asked.elapsed() > idle / 2,
+            "there was room though every place was taken"
+        );
+        stop.cancel();
+        server.await.unwrap().unwrap();
+    }
+}

@@ -1,0 +1,35 @@
+//! What travels over the agent's socket: requests, replies and views, in the JSON that INTERFACE.md fixes.
+//!
+//! These types know nothing of the model or the data plane: names, decimal strings and integers. Field names are
+//! camelCase. Requests refuse unknown fields; replies ignore them, so that an older client reads a newer agent.
+
+mod actor;
+mod change;
+mod drain;
+mod error;
+mod finding;
+mod flow;
+mod service;
+mod status;
+mod target;
+
+pub mod encoding;
+
+pub use actor::Actor;
+pub use change::{Change, ChangeList, ChangeReply, ChangeRequest, Command};
+pub use drain::{DrainState, DrainView};
+pub use error::{ApiError, ErrorBody, ErrorCode};
+pub use finding::{Finding, FindingList};
+pub use flow::{DEFAULT_FLOW_LIMIT, FlowFilter, FlowList, FlowState, FlowView, MAX_FLOW_LIMIT};
+pub use service::{
+    AffinityView, BackendView, Health, LifeState, ListenerView, Observed, ServiceDocument,
+    ServiceList, ServiceView, TrackView,
+};
+pub use status::{
+    AgentView, Condition, ConditionKind, ConditionStatus, FlowTableView, InterfaceView, LimitsView,
+    Phase, ServiceStatus, StatusView, XdpMode,
+};
+pub use target::{DrainTarget, Target, TargetError};
+
+/// The `apiVersion` of every document.
+pub const API_VERSION: &str = "splitter/v1";

@@ -1,0 +1,190 @@
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::{API_VERSION, Condition};
+
+/// A service as it is wanted, applied and observed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceView {
+    /// Its name.
+    pub name: String,
+    /// Labels of its resource.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Number of the last operator change.
+    pub generation: u64,
+    /// The generation that `undo` goes back to; null when there is none.
+    pub undo_generation: Option<u64>,
+    /// `ready`, or `deleting` while pins are left.
+    pub state: LifeState,
+    /// The release it belongs to.
+    pub release: Option<String>,
+    /// Forwarding mode: `dnat`.
+    pub mode: String,
+    /// What the split hash covers.
+    pub affinity: AffinityView,
+    /// Names the bytes of the split table in force.
+    pub digest: String,
+    /// What clients dial.
+    pub listeners: Vec<ListenerView>,
+    /// In the resource's order.
+    pub tracks: Vec<TrackView>,
+    /// New flows that could not be pinned, since the agent began to count.
+    pub unpinned: u64,
+    /// What is out of the ordinary with this service.
+    pub conditions: Vec<Condition>,
+}
+
+/// The affinity of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AffinityView {
+    /// `flow` or `clientIP`.
+    pub key: String,
+    /// The salt in force.
+    pub salt: String,
+}
+
+/// A listener.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ListenerView {
+    /// The address that clients dial.
+    pub vip: IpAddr,
+    /// The port that clients dial.
+    pub port: u16,
+    /// `tcp` or `udp`.
+    pub protocol: String,
+}
+
+/// A track: desired weight, applied slots, observed share.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TrackView {
+    /// Its name.
+    pub name: String,
+    /// The version its backends run.
+    pub version: Option<String>,
+    /// Whether it takes new flows.
+    pub state: LifeState,
+    /// Desired weight: percent as decimal text without sign.
+    pub weight: String,
+    /// Slots of the split table that it owns, of 65,536.
+    pub slots: u32,
+    /// New flows of the last 60 s.
+    pub observed: Observed,
+    /// Flows pinned to it, at most a second old.
+    pub flows: u64,
+    /// Its backends, in the resource's order.
+    pub backends: Vec<BackendView>,
+}
+
+/// What was seen in the last 60 s.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Observed {
+    /// New flows of this track.
+    pub new_flows: u64,
+    /// Its share of the service's new flows: percent as decimal text without sign; null when there were none.
+    pub share: Option<String>,
+}
+
+/// A backend.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BackendView {
+    /// Its address.
+    pub address: IpAddr,
+    /// Its port; null where each listener's own port is used.
+    pub port: Option<u16>,
+    /// Its weight among the track's backends.
+    pub weight: u32,
+    /// Whether it takes new flows.
+    pub state: LifeState,
+    /// What its health checks say.
+    pub health: Health,
+    /// Flows pinned to it.
+    pub flows: u64,
+}
+
+/// Whether a service, track or backend takes new flows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum LifeState {
+    /// It does, as its weight says.
+    Ready,
+    /// An operator took it out; pinned flows go on.
+    Draining,
+    /// Removed from the resource; pinned flows go on.
+    Deleting,
+}
+
+impl LifeState {
+    /// As in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Draining => "draining",
+            Self::Deleting => "deleting",
+        }
+    }
+}
+
+/// Health of a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Health {
+    /// No health check.
+    Unknown,
+}
+
+impl Health {
+    /// As in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// One service as a document of its own: the view with `apiVersion` and `kind`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename = "Service", rename_all = "camelCase")]
+pub struct ServiceDocument {
+    /// [`API_VERSION`].
+    pub api_version: String,
+    /// The service.
+    #[serde(flatten)]
+    pub service: ServiceView,
+}
+
+impl From<ServiceView> for ServiceDocument {
+    fn from(service: ServiceView) -> Self {
+        Self {
+            api_version: API_VERSION.to_owned(),
+            service,
+        }
+    }
+}
+
+/// All services.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "camelCase")]
+pub struct ServiceList {
+    /// [`API_VERSION`].
+    pub api_version: String,
+    /// By name.
+    pub items: Vec<ServiceView>,
+}
+
+impl From<Vec<ServiceView>> for ServiceList {
+    fn from(items: Vec<ServiceView>) -> Self {
+        Self {
+            api_version: API_VERSION.to_owned(),
+            items,
+        }
+    }
+}

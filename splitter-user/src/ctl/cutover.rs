@@ -1,0 +1,31 @@
+use super::changing::{self, Changing};
+use super::{DONE, Outcome, Session};
+use crate::api::types::{Command, Target};
+
+/// Move all new flows to one track, in one flip
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  splitterctl cutover web --to green --reason 'release 1.9.0'
+  splitterctl cutover release/shop --to green --expect-generation 42
+
+Pinned flows stay where they are until they end. `undo` goes back.")]
+pub struct Args {
+    /// A service, or release/NAME for all services of a release.
+    #[arg(value_name = "SERVICE")]
+    target: Target,
+    /// The track that takes all new flows.
+    #[arg(long, value_name = "TRACK")]
+    to: String,
+    #[command(flatten)]
+    changing: Changing,
+}
+
+pub async fn run(args: Args, mut session: Session<'_, '_>) -> Outcome {
+    let command = Command::Cutover {
+        target: args.target,
+        to: args.to,
+    };
+    changing::change(&mut session, args.changing, command).await?;
+    Ok(DONE)
+}

@@ -1,0 +1,136 @@
+use super::delete::Kind;
+use super::format::{self, Detail, Paint, View, or_dash, percent, percent_of_slots};
+use super::get::{address, observed};
+use super::{DONE, Outcome, Session};
+use crate::api::types::{
+    Condition, ConditionStatus, LifeState, ServiceDocument, ServiceView, TrackView,
+};
+
+/// Say everything about one resource
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  splitterctl describe service web")]
+pub struct Args {
+    /// What kind of resource.
+    kind: Kind,
+    /// Its name.
+    name: String,
+}
+
+pub async fn run(args: Args, mut session: Session<'_, '_>) -> Outcome {
+    let document = match args.kind {
+        Kind::Service => session.client.service(&args.name).await?,
+    };
+    session.show(&document)?;
+    Ok(DONE)
+}
+
+impl View for ServiceDocument {
+    fn text(&self, _: Detail, paint: Paint) -> String {
+        describe(&self.service, paint)
+    }
+}
+
+fn describe(service: &ServiceView, paint: Paint) -> String {
+    let labels: Vec<String> = service
+        .labels
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    let listeners: Vec<String> = service.listeners.iter().map(format::listener).collect();
+    let undo = service
+        .undo_generation
+        .map_or_else(|| "none".to_owned(), |generation| generation.to_string());
+    let fields = [
+        ("Service", service.name.clone()),
+        ("State", service.state.as_str().to_owned()),
+        (
+            "Labels",
+            if labels.is_empty() {
+                "-".to_owned()
+            } else {
+                labels.join(", ")
+            },
+        ),
+        (
+            "Generation",
+            format!("{} (undo goes to {undo})", service.generation),
+        ),
+        ("Release", or_dash(service.release.as_deref()).to_owned()),
+        ("Mode", service.mode.clone()),
+        (
+            "Affinity",
+            format!("{}, salt {}", service.affinity.key, service.affinity.salt),
+        ),
+        ("Digest", service.digest.clone()),
+        ("Listeners", listeners.join(", ")),
+        (
+            "Unpinned",
+            format!("{} new flows could not be pinned", service.unpinned),
+        ),
+    ];
+    let mut text: String = fields
+        .iter()
+        .map(|(name, value)| format!("{:<12}{value}\n", format!("{name}:")))
+        .collect();
+    for track in &service.tracks {
+        text += &describe_track(track, paint);
+    }
+    text += &describe_conditions(&service.conditions, "", paint);
+    text
+}
+
+fn describe_track(track: &TrackView, paint: Paint) -> String {
+    let mut text = format!(
+        "\nTrack {} (version {}){}: desired {}, applied {} ({} slots), observed {} ({} new flows in 60 s), {} flows\n",
+        track.name,
+        or_dash(track.version.as_deref()),
+        stands_out(track.state, paint),
+        percent(&track.weight),
+        percent_of_slots(track.slots),
+        track.slots,
+        observed(track),
+        track.observed.new_flows,
+        track.flows
+    );
+    for backend in &track.backends {
+        text += &format!(
+            "  {}  weight {}, health {}, {} flows{}\n",
+            address(backend),
+            backend.weight,
+            backend.health.as_str(),
+            backend.flows,
+            stands_out(backend.state, paint)
+        );
+    }
+    text
+}
+
+fn stands_out(state: LifeState, paint: Paint) -> String {
+    match state {
+        LifeState::Ready => String::new(),
+        LifeState::Draining | LifeState::Deleting => format!(", {}", paint.notable(state.as_str())),
+    }
+}
+
+/// The conditions that hold, a line each.
+pub fn describe_conditions(conditions: &[Condition], indent: &str, paint: Paint) -> String {
+    conditions
+        .iter()
+        .filter(|condition| condition.status != ConditionStatus::False)
+        .map(|condition| {
+            let since = humantime::format_rfc3339_seconds(condition.since);
+            let unknown = if condition.status == ConditionStatus::Unknown {
+                " (unknown)"
+            } else {
+                ""
+            };
+            format!(
+                "{indent}{}{unknown}: {} (since {since})\n",
+                paint.notable(&format!("{:?}", condition.kind)),
+                condition.message
+            )
+        })
+        .collect()
+}

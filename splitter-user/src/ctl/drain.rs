@@ -1,0 +1,145 @@
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::changing::{self, Changing};
+use super::format::{self, Detail, Paint, View};
+use super::{ABORTED, DONE, Failure, Outcome, Session, TIMED_OUT};
+use crate::api::types::{ChangeReply, Command, DrainState, DrainTarget, DrainView, ErrorCode};
+
+/// How long one question waits for the end of the drain; progress is said as often.
+const LONG_POLL: Duration = Duration::from_secs(1);
+/// How long an agent may be away (a restart, an upgrade) before waiting for it is given up.
+const AWAY: Duration = Duration::from_secs(15);
+
+/// Give a track or backend no new flows; pinned flows go on
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  splitterctl drain web blue
+  splitterctl drain web blue --timeout 10m --wait
+  splitterctl drain web '[2001:db8:2::11]:80' --reason 'new disk'
+
+A drained track keeps its desired weight; `ready` gives it back. The other tracks share its new flows in proportion.
+--wait: exit code 0 once it is proven that no flow is left, 4 at the deadline with flows left (they go on), 3 when
+somebody ended the drain.")]
+pub struct Args {
+    /// The service.
+    service: String,
+    /// A track's name, or a backend as ADDR:PORT or [V6]:PORT.
+    #[arg(value_name = "TRACK|BACKEND")]
+    what: DrainTarget,
+    /// The drain's deadline: 30s, 5m, 1h. Default: the service's own.
+    #[arg(long, value_name = "D", value_parser = format::duration)]
+    timeout: Option<Duration>,
+    /// Return when no flow is left, or at the deadline.
+    #[arg(long)]
+    wait: bool,
+    #[command(flatten)]
+    changing: Changing,
+}
+
+pub async fn run(args: Args, mut session: Session<'_, '_>) -> Outcome {
+    let Args {
+        service,
+        what,
+        timeout,
+        wait,
+        changing,
+    } = args;
+    let wait = wait && !changing.is_dry_run();
+    let command = Command::Drain {
+        service: service.clone(),
+        what: what.clone(),
+        timeout,
+    };
+    let change = changing::ask(&mut session, changing, command).await?;
+    if !wait {
+        session.show(&change)?;
+        return Ok(DONE);
+    }
+    if session.for_people() {
+        session.show(&change)?;
+    }
+    let drain = until_over(&mut session, &service, &what).await?;
+    let code = match drain.state {
+        DrainState::Drained => DONE,
+        DrainState::TimedOut => TIMED_OUT,
+        DrainState::Ready | DrainState::Draining => ABORTED,
+    };
+    session.show(&Waited { change, drain })?;
+    Ok(code)
+}
+
+/// A change with the end of its drain.
+#[derive(Serialize)]
+struct Waited {
+    #[serde(flatten)]
+    change: ChangeReply,
+    drain: DrainView,
+}
+
+impl View for Waited {
+    fn text(&self, _: Detail, _: Paint) -> String {
+        describe(&self.drain) + "\n"
+    }
+}
+
+async fn until_over(
+    session: &mut Session<'_, '_>,
+    service: &str,
+    what: &DrainTarget,
+) -> Result<DrainView, Failure> {
+    let mut answered = Instant::now();
+    let mut said = String::new();
+    loop {
+        match session.client.drain_state(service, what, LONG_POLL).await {
+            Ok(view) if view.state.is_final() => return Ok(view),
+            Ok(view) => {
+                answered = Instant::now();
+                let progress = describe(&view);
+                if progress != said {
+                    session.around.talk(&progress);
+                    said = progress;
+                }
+            }
+            Err(error) if error.code == ErrorCode::Unreachable && answered.elapsed() < AWAY => {
+                tokio::time::sleep(LONG_POLL).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn describe(view: &DrainView) -> String {
+    let DrainView {
+        state,
+        pins,
+        oldest_age_seconds,
+        never_pinned,
+        deadline,
+        proven,
+    } = view;
+    let stage = match state {
+        DrainState::Ready => "no longer draining: somebody made it ready",
+        DrainState::Draining => "draining",
+        DrainState::Drained => "drained",
+        DrainState::TimedOut => "the deadline is over and flows are left; they go on",
+    };
+    let mut text = format!("{stage}: {pins} flows left");
+    if *proven {
+        text += " (proven)";
+    }
+    if let Some(age) = oldest_age_seconds {
+        text += &format!(", the oldest {}", format::seconds(*age));
+    }
+    text += &format!(", {never_pinned} never pinned");
+    if *state == DrainState::Draining
+        && let Some(left) =
+            deadline.and_then(|deadline| deadline.duration_since(SystemTime::now()).ok())
+    {
+        text += &format!(", deadline in {}", format::seconds(left.as_secs()));
+    }
+    text
+}

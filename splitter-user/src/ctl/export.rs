@@ -1,0 +1,22 @@
+use super::format::Format;
+use super::{DONE, Failure, Outcome, Session};
+
+/// Print everything in force as YAML, for `apply` here or elsewhere
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  splitterctl export > all.yaml
+
+It carries the secret of the hashes, so that the same clients meet the same tracks elsewhere: keep it private.")]
+pub struct Args {}
+
+pub async fn run(_: Args, session: Session<'_, '_>) -> Outcome {
+    if matches!(session.format, Format::Json | Format::Jsonl) {
+        return Err(Failure::Refused(
+            "export writes YAML alone; for JSON: splitterctl get services -o json".to_owned(),
+        ));
+    }
+    let yaml = session.client.export().await?;
+    session.around.print(&yaml)?;
+    Ok(DONE)
+}

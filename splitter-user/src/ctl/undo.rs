@@ -1,0 +1,31 @@
+use super::changing::{self, Changing};
+use super::{DONE, Outcome, Session};
+use crate::api::types::{Command, Target};
+
+/// Go back to the split before the last change, in one flip
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  splitterctl undo web
+  splitterctl undo release/shop --dry-run
+
+The same clients get the same tracks as before, with today's backends. It is a new generation; a second undo toggles back.")]
+pub struct Args {
+    /// A service, or release/NAME for all services of a release.
+    #[arg(value_name = "SERVICE")]
+    target: Target,
+    #[command(flatten)]
+    changing: Changing,
+}
+
+pub async fn run(args: Args, mut session: Session<'_, '_>) -> Outcome {
+    changing::change(
+        &mut session,
+        args.changing,
+        Command::Undo {
+            target: args.target,
+        },
+    )
+    .await?;
+    Ok(DONE)
+}
