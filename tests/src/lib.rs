@@ -1,1 +1,3 @@
-//! x
+//! The lab of the splitter's tests, demo and bench.
+
+pub mod rig;

@@ -1,2 +1,3 @@
-//! x
-fn main() {}
+//! Every test that needs more than one process's memory: one binary.
+
+mod packets;
