@@ -7,6 +7,8 @@
 
 pub mod abi;
 pub mod checksum;
+#[cfg(feature = "bench")]
+pub mod drive;
 pub mod endpoint;
 pub mod flow;
 pub mod hash;

@@ -4,4 +4,4 @@ mod layout;
 mod object;
 
 pub use layout::{Keys, Layout, TickRate};
-pub use object::{LoadError, Loaded, MAPS, load, read_clock};
+pub use object::{LoadError, Loaded, MAPS, load, load_object, read_clock};
