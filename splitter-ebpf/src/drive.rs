@@ -25,14 +25,25 @@ pub struct Drive {
     pub client: WireAddress,
     /// The server's port, in packet order.
     pub server_port: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// Every so many packets (a power of two, 0: never) the next bucket of the flow table is emptied,
+    /// so that new flows find room for as long as the bench likes.
+    pub sweep: u32,
 }
 const _: () = assert!(core::mem::size_of::<Drive>() == 72);
 
 impl Drive {
     /// The port of flow 0's client.
     pub const FIRST_PORT: u32 = 8192;
+
+    /// The bucket to be emptied after packet `number`, if one is, in a table of any size.
+    #[must_use]
+    #[inline(always)]
+    pub const fn swept(&self, number: u64) -> Option<u32> {
+        if self.sweep == 0 || number & (self.sweep as u64 - 1) != 0 {
+            return None;
+        }
+        Some((number >> self.sweep.trailing_zeros()) as u32)
+    }
 
     /// The flow of packet `number`.
     #[must_use]

@@ -9,7 +9,7 @@ use aya_ebpf::programs::XdpContext;
 use splitter_ebpf::drive::Drive;
 use splitter_ebpf::headers::{ETHERNET, IPV4, IPV6, Packet as _, PacketMut as _, TCP_HEADER};
 
-use crate::program::packet::Frame;
+use crate::program::{self, packet::Frame};
 
 /// The bench's orders.
 #[btf_map]
@@ -53,6 +53,9 @@ fn next<const V6: bool>(frame: &mut Frame) -> bool {
     // SAFETY: the look-up succeeded, and the bench runs one driver at a time.
     let drive = unsafe { &mut *drive };
     let flow = drive.flow(drive.next);
+    if let Some(bucket) = drive.swept(drive.next) {
+        program::sweep(bucket);
+    }
     drive.next += 1;
     let (server, mut client) = (drive.server.0, drive.client.0);
     let last = if V6 { 3 } else { 0 };

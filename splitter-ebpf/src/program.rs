@@ -13,6 +13,9 @@ mod split;
 pub mod telemetry;
 mod word;
 
+#[cfg(feature = "bench")]
+pub use flows::sweep;
+
 use packet::Frame;
 use splitter_ebpf::abi::{EndpointKind, Endpoint, Hop};
 use splitter_ebpf::headers::{Parsed, Portless, Segment, What, parse};

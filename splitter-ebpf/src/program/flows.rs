@@ -314,3 +314,15 @@ fn survey(bucket: u32) -> Survey {
     best.rank += free;
     best
 }
+
+/// Frees every flow of one bucket, counted modulo the table's size.
+#[cfg(feature = "bench")]
+#[inline(always)]
+pub fn sweep(bucket: u32) {
+    let Some(bucket) = FLOWS.get_ptr_mut(bucket & FLOW_MASK.load()) else { return };
+    let mut lane = 0;
+    while lane < BUCKET_FLOWS {
+        word::store(slot(bucket, lane).1, 0);
+        lane += 1;
+    }
+}

@@ -60,7 +60,7 @@ impl World {
     /// # Errors
     /// What the kernel says.
     pub fn small() -> Result<Self> {
-        Self::new(Layout::new(16, 1024, 16_384))
+        Self::new(Layout::new(16, 1024, 4096))
     }
 
     /// The table for a million flows.
