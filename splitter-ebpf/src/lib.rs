@@ -13,6 +13,7 @@ pub mod endpoint;
 pub mod flow;
 pub mod hash;
 pub mod headers;
+pub mod lanes;
 pub mod rewrite;
 pub mod verdict;
 pub mod wire;
