@@ -136,44 +136,33 @@ impl FlowTuple {
         siphash13(key, [a, b, c, d, self.ports()])
     }
 
-    /// The slot of an IPv4 flow.
+    /// The slot of an IPv4 flow, and the entry of a track table that it takes.
+    ///
+    /// Disjoint bits of one pseudo-random value know nothing of each other, so one hash of the whole
+    /// tuple serves for both. A slot that goes by the client's address alone has a hash of its own.
     #[must_use]
     #[inline(always)]
-    pub fn slot_v4(&self, header: &SplitHeader) -> u16 {
-        let hash = if header.affinity == Affinity::ClientIp as u32 {
-            siphash13(header.split_key, [(self.client.0[0] & header.mask_v4) as u64])
-        } else {
-            self.hash_v4(header.split_key)
-        };
-        hash as u16
+    pub fn place_v4(&self, header: &SplitHeader) -> (u16, u32) {
+        if header.affinity == Affinity::ClientIp as u32 {
+            let client = siphash13(header.split_key, [(self.client.0[0] & header.mask_v4) as u64]);
+            return (client as u16, entry(self.hash_v4(header.track_key)));
+        }
+        let hash = self.hash_v4(header.split_key);
+        (hash as u16, entry(hash))
     }
 
-    /// The slot of an IPv6 flow.
+    /// The same for an IPv6 flow.
     #[must_use]
     #[inline(always)]
-    pub fn slot_v6(&self, header: &SplitHeader) -> u16 {
-        let hash = if header.affinity == Affinity::ClientIp as u32 {
+    pub fn place_v6(&self, header: &SplitHeader) -> (u16, u32) {
+        if header.affinity == Affinity::ClientIp as u32 {
             let [a, b] = self.client.halves();
             let [c, d] = header.mask_v6.halves();
-            siphash13(header.split_key, [a & c, b & d])
-        } else {
-            self.hash_v6(header.split_key)
-        };
-        hash as u16
-    }
-
-    /// The entry of a track table that an IPv4 flow takes.
-    #[must_use]
-    #[inline(always)]
-    pub fn entry_v4(&self, header: &SplitHeader) -> u32 {
-        entry(self.hash_v4(header.track_key))
-    }
-
-    /// The entry of a track table that an IPv6 flow takes.
-    #[must_use]
-    #[inline(always)]
-    pub fn entry_v6(&self, header: &SplitHeader) -> u32 {
-        entry(self.hash_v6(header.track_key))
+            let client = siphash13(header.split_key, [a & c, b & d]);
+            return (client as u16, entry(self.hash_v6(header.track_key)));
+        }
+        let hash = self.hash_v6(header.split_key);
+        (hash as u16, entry(hash))
     }
 }
 

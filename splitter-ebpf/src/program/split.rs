@@ -38,11 +38,7 @@ pub fn choose<const V6: bool>(segment: &Segment, listener: u16) -> Result<(u16, 
         vip_port: segment.destination_port,
         protocol: segment.protocol,
     };
-    let (slot, entry) = if V6 {
-        (tuple.slot_v6(&split.header), tuple.entry_v6(&split.header))
-    } else {
-        (tuple.slot_v4(&split.header), tuple.entry_v4(&split.header))
-    };
+    let (slot, entry) = if V6 { tuple.place_v6(&split.header) } else { tuple.place_v4(&split.header) };
     let track = split.slots[slot as usize & (SLOTS - 1)] & (TRACK_LIMIT as u8 - 1);
     let table = TRACKS
         .get_value(track_table_index(service, track, family::<V6>()), &0)
