@@ -18,6 +18,13 @@ impl Difference {
         Self(self.0 + (!old) as u64 + new as u64)
     }
 
+    /// Adds the change of a 64-bit word from `old` to `new`, both in memory order.
+    #[must_use]
+    #[inline(always)]
+    pub const fn long(self, old: u64, new: u64) -> Self {
+        self.word(old as u32, new as u32).word((old >> 32) as u32, (new >> 32) as u32)
+    }
+
     /// Adds the change of a 16-bit word from `old` to `new`, both in memory order.
     #[must_use]
     #[inline(always)]

@@ -8,6 +8,7 @@ use aya_ebpf::macros::{btf_map, xdp};
 use aya_ebpf::programs::XdpContext;
 use splitter_ebpf::drive::Drive;
 use splitter_ebpf::headers::{ETHERNET, IPV4, IPV6, Packet as _, PacketMut as _, TCP_HEADER};
+use splitter_ebpf::wire::WireAddress;
 
 use crate::program::{self, packet::Frame};
 
@@ -69,12 +70,11 @@ fn next<const V6: bool>(frame: &mut Frame) -> bool {
     if V6 {
         let word = u32::from(frame.half(ETHERNET + 4)) | u32::from_le_bytes([0, 0, frame.byte(ETHERNET + 6), 64]);
         frame.set_word(ETHERNET + 4, word);
-        let mut i = 0;
-        while i < 4 {
-            frame.set_word(ETHERNET + 8 + 4 * i, source[i]);
-            frame.set_word(ETHERNET + 24 + 4 * i, destination[i]);
-            i += 1;
-        }
+        let ([a, b], [c, d]) = (WireAddress(source).halves(), WireAddress(destination).halves());
+        frame.set_long(ETHERNET + 8, a);
+        frame.set_long(ETHERNET + 16, b);
+        frame.set_long(ETHERNET + 24, c);
+        frame.set_long(ETHERNET + 32, d);
     } else {
         let word = u32::from_le_bytes([64, frame.byte(ETHERNET + 9), 0, 0]);
         frame.set_word(ETHERNET + 8, word);

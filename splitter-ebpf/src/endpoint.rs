@@ -38,27 +38,48 @@ pub mod tags {
     }
 }
 
-/// The hash of an endpoint: its bucket in the lower bits, its second bucket from bit 24 on, its tag
-/// at the top.
+/// The hash of an endpoint, good in its upper half.
 #[must_use]
 #[inline(always)]
 pub fn endpoint_hash(seed: Key, address: WireAddress, meta: u64) -> u64 {
     let [a, b] = address.halves();
-    scatter(seed, a ^ b.rotate_left(29) ^ meta.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    spread(seed, a ^ b.wrapping_mul(0x9e37_79b9_7f4a_7c15), meta)
 }
 
 /// The same for IPv4, whose address is one word.
 #[must_use]
 #[inline(always)]
 pub fn endpoint_hash_v4(seed: Key, address: u32, meta: u64) -> u64 {
-    scatter(seed, address as u64 ^ meta.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    spread(seed, address as u64, meta)
+}
+
+/// One multiplication by a secret odd number, whose upper bits are universal (Dietzfelbinger et al.,
+/// 1997): foreign traffic pays for this twice a packet, and what is found is compared in full.
+#[inline(always)]
+const fn spread(seed: Key, address: u64, meta: u64) -> u64 {
+    let word = address ^ (meta << 32) ^ seed[0];
+    (word ^ (word >> 32)).wrapping_mul(seed[1] | 1)
 }
 
 /// The tag of an endpoint's hash: 15 bits, never 0.
 #[must_use]
 #[inline(always)]
 pub const fn endpoint_tag(hash: u64) -> u64 {
-    (hash >> 49) | ((hash >> 49 == 0) as u64)
+    (hash >> 49) | 1
+}
+
+/// The bucket where an endpoint lies unless that was full, in a table of `mask` + 1.
+#[must_use]
+#[inline(always)]
+pub const fn endpoint_home(hash: u64, mask: u32) -> u32 {
+    (hash >> 32) as u32 & mask
+}
+
+/// Its other bucket; now and then the same.
+#[must_use]
+#[inline(always)]
+pub const fn endpoint_overflow(hash: u64, mask: u32) -> u32 {
+    (hash >> 22) as u32 & mask
 }
 
 /// The name of an IPv4 flow, exact in 64 bits.

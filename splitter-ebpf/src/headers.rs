@@ -22,6 +22,8 @@ pub trait Packet {
     fn half(&self, at: usize) -> u16;
     /// Four bytes at `at`.
     fn word(&self, at: usize) -> u32;
+    /// Eight bytes at `at`.
+    fn long(&self, at: usize) -> u64;
 }
 
 /// A frame that can be changed in place, under the rule of [`Packet`].
@@ -32,6 +34,8 @@ pub trait PacketMut: Packet {
     fn set_half(&mut self, at: usize, value: u16);
     /// Stores four bytes in memory order.
     fn set_word(&mut self, at: usize, value: u32);
+    /// Stores eight bytes in memory order.
+    fn set_long(&mut self, at: usize, value: u64);
 }
 
 /// Length of an Ethernet header.
@@ -165,7 +169,7 @@ fn parse_v4(packet: &impl Packet) -> Parsed {
 
 #[inline(always)]
 fn address_v6(packet: &impl Packet, at: usize) -> WireAddress {
-    WireAddress([packet.word(at), packet.word(at + 4), packet.word(at + 8), packet.word(at + 12)])
+    WireAddress::from_halves([packet.long(at), packet.long(at + 8)])
 }
 
 #[inline(always)]
@@ -280,6 +284,11 @@ impl Packet for Frame<'_> {
     fn word(&self, at: usize) -> u32 {
         u32::from_ne_bytes([self.0[at], self.0[at + 1], self.0[at + 2], self.0[at + 3]])
     }
+    fn long(&self, at: usize) -> u64 {
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&self.0[at..at + 8]);
+        u64::from_ne_bytes(bytes)
+    }
 }
 
 impl PacketMut for Frame<'_> {
@@ -291,5 +300,8 @@ impl PacketMut for Frame<'_> {
     }
     fn set_word(&mut self, at: usize, value: u32) {
         self.0[at..at + 4].copy_from_slice(&value.to_ne_bytes());
+    }
+    fn set_long(&mut self, at: usize, value: u64) {
+        self.0[at..at + 8].copy_from_slice(&value.to_ne_bytes());
     }
 }

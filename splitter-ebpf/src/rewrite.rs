@@ -86,16 +86,11 @@ fn address_v6(packet: &mut impl PacketMut, end: End, address: WireAddress) -> Di
             End::Source => 8,
             End::Destination => 24,
         };
-    let [a, b, c, d] = address.0;
-    let difference = Difference::NONE
-        .word(packet.word(at), a)
-        .word(packet.word(at + 4), b)
-        .word(packet.word(at + 8), c)
-        .word(packet.word(at + 12), d);
-    packet.set_word(at, a);
-    packet.set_word(at + 4, b);
-    packet.set_word(at + 8, c);
-    packet.set_word(at + 12, d);
+    let [first, second] = address.halves();
+    let difference =
+        Difference::NONE.long(packet.long(at), first).long(packet.long(at + 8), second);
+    packet.set_long(at, first);
+    packet.set_long(at + 8, second);
     let hop_limit = packet.byte(ETHERNET + 7).wrapping_sub(1);
     packet.set_byte(ETHERNET + 7, hop_limit);
     difference

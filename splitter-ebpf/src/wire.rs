@@ -52,6 +52,14 @@ impl WireAddress {
         Self([word, 0, 0, 0])
     }
 
+    /// From its two 64-bit halves, in memory order.
+    #[must_use]
+    #[inline(always)]
+    pub const fn from_halves(halves: [u64; 2]) -> Self {
+        let [a, b] = halves;
+        Self([a as u32, (a >> 32) as u32, b as u32, (b >> 32) as u32])
+    }
+
     /// The two 64-bit halves, in memory order.
     #[must_use]
     #[inline(always)]
