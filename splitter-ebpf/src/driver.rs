@@ -20,26 +20,42 @@ pub static DRIVE: Array<Drive, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
 #[xdp]
 fn drive_v4(ctx: XdpContext) -> u32 {
     let mut frame = Frame::new(&ctx);
-    if next::<false>(&mut frame) { crate::split(&mut frame) } else { XDP_ABORTED }
+    if next::<false>(&mut frame) {
+        crate::split(&mut frame)
+    } else {
+        XDP_ABORTED
+    }
 }
 
 /// The next IPv6 packet through the program.
 #[xdp]
 fn drive_v6(ctx: XdpContext) -> u32 {
     let mut frame = Frame::new(&ctx);
-    if next::<true>(&mut frame) { crate::split(&mut frame) } else { XDP_ABORTED }
+    if next::<true>(&mut frame) {
+        crate::split(&mut frame)
+    } else {
+        XDP_ABORTED
+    }
 }
 
 /// The next IPv4 packet alone.
 #[xdp]
 fn drive_v4_floor(ctx: XdpContext) -> u32 {
-    if next::<false>(&mut Frame::new(&ctx)) { XDP_PASS } else { XDP_ABORTED }
+    if next::<false>(&mut Frame::new(&ctx)) {
+        XDP_PASS
+    } else {
+        XDP_ABORTED
+    }
 }
 
 /// The next IPv6 packet alone.
 #[xdp]
 fn drive_v6_floor(ctx: XdpContext) -> u32 {
-    if next::<true>(&mut Frame::new(&ctx)) { XDP_PASS } else { XDP_ABORTED }
+    if next::<true>(&mut Frame::new(&ctx)) {
+        XDP_PASS
+    } else {
+        XDP_ABORTED
+    }
 }
 
 /// Makes the frame the next flow's packet: whatever the program changes is written anew, in words no
@@ -50,7 +66,9 @@ fn next<const V6: bool>(frame: &mut Frame) -> bool {
     if !frame.has(l4 + TCP_HEADER) {
         return false;
     }
-    let Some(drive) = DRIVE.get_ptr_mut(0) else { return false };
+    let Some(drive) = DRIVE.get_ptr_mut(0) else {
+        return false;
+    };
     // SAFETY: the look-up succeeded, and the bench runs one driver at a time.
     let drive = unsafe { &mut *drive };
     let flow = drive.flow(drive.next);
@@ -68,9 +86,13 @@ fn next<const V6: bool>(frame: &mut Frame) -> bool {
         (server, client, server_port | (client_port << 16))
     };
     if V6 {
-        let word = u32::from(frame.half(ETHERNET + 4)) | u32::from_le_bytes([0, 0, frame.byte(ETHERNET + 6), 64]);
+        let word = u32::from(frame.half(ETHERNET + 4))
+            | u32::from_le_bytes([0, 0, frame.byte(ETHERNET + 6), 64]);
         frame.set_word(ETHERNET + 4, word);
-        let ([a, b], [c, d]) = (WireAddress(source).halves(), WireAddress(destination).halves());
+        let ([a, b], [c, d]) = (
+            WireAddress(source).halves(),
+            WireAddress(destination).halves(),
+        );
         frame.set_long(ETHERNET + 8, a);
         frame.set_long(ETHERNET + 16, b);
         frame.set_long(ETHERNET + 24, c);

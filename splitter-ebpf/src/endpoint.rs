@@ -142,12 +142,20 @@ pub struct FlowTuple {
 impl FlowTuple {
     #[inline(always)]
     const fn ports(&self) -> u64 {
-        self.client_port.0 as u64 | ((self.vip_port.0 as u64) << 16) | ((self.protocol as u64) << 32)
+        self.client_port.0 as u64
+            | ((self.vip_port.0 as u64) << 16)
+            | ((self.protocol as u64) << 32)
     }
 
     #[inline(always)]
     fn hash_v4(&self, key: Key) -> u64 {
-        siphash13(key, [self.client.0[0] as u64 | ((self.vip.0[0] as u64) << 32), self.ports()])
+        siphash13(
+            key,
+            [
+                self.client.0[0] as u64 | ((self.vip.0[0] as u64) << 32),
+                self.ports(),
+            ],
+        )
     }
 
     #[inline(always)]
@@ -165,7 +173,10 @@ impl FlowTuple {
     #[inline(always)]
     pub fn place_v4(&self, header: &SplitHeader) -> (u16, u32) {
         if header.affinity == Affinity::ClientIp as u32 {
-            let client = siphash13(header.split_key, [(self.client.0[0] & header.mask_v4) as u64]);
+            let client = siphash13(
+                header.split_key,
+                [(self.client.0[0] & header.mask_v4) as u64],
+            );
             return (client as u16, entry(self.hash_v4(header.track_key)));
         }
         let hash = self.hash_v4(header.split_key);

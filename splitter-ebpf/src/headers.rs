@@ -133,10 +133,18 @@ fn parse_v4(packet: &impl Packet) -> Parsed {
     }
     let destination = WireAddress::v4(packet.word(ETHERNET + 16));
     let fate = |reason| {
-        Parsed::Portless(Portless { destination, family: Family::V4, what: What::Fate(reason) })
+        Parsed::Portless(Portless {
+            destination,
+            family: Family::V4,
+            what: What::Fate(reason),
+        })
     };
     if version_ihl != 0x45 {
-        return fate(if version_ihl < 0x45 { Reason::Malformed } else { Reason::Ipv4Options });
+        return fate(if version_ihl < 0x45 {
+            Reason::Malformed
+        } else {
+            Reason::Ipv4Options
+        });
     }
     if packet.half(ETHERNET + 6) & FRAGMENT != 0 {
         return fate(Reason::Fragment);
@@ -152,7 +160,11 @@ fn parse_v4(packet: &impl Packet) -> Parsed {
                 (3 | 4 | 5 | 11 | 12, _) => What::Fate(Reason::IcmpError),
                 _ => What::Fate(Reason::HostIcmp),
             };
-            return Parsed::Portless(Portless { destination, family: Family::V4, what });
+            return Parsed::Portless(Portless {
+                destination,
+                family: Family::V4,
+                what,
+            });
         }
         TCP | UDP | ICMP => return fate(Reason::Malformed),
         _ => return fate(Reason::Foreign),
@@ -179,7 +191,11 @@ fn parse_v6(packet: &impl Packet) -> Parsed {
     }
     let destination = address_v6(packet, ETHERNET + 24);
     let fate = |reason| {
-        Parsed::Portless(Portless { destination, family: Family::V6, what: What::Fate(reason) })
+        Parsed::Portless(Portless {
+            destination,
+            family: Family::V6,
+            what: What::Fate(reason),
+        })
     };
     let l4 = ETHERNET + IPV6;
     let flags = match packet.byte(ETHERNET + 6) {
@@ -192,7 +208,11 @@ fn parse_v6(packet: &impl Packet) -> Parsed {
                 (0..=127, _) => What::Fate(Reason::IcmpError),
                 _ => What::Fate(Reason::HostIcmp),
             };
-            return Parsed::Portless(Portless { destination, family: Family::V6, what });
+            return Parsed::Portless(Portless {
+                destination,
+                family: Family::V6,
+                what,
+            });
         }
         TCP | UDP | ICMPV6 => return fate(Reason::Malformed),
         44 => return fate(Reason::Fragment),
@@ -233,7 +253,11 @@ fn tagged_destination(packet: &impl Packet, ethertype: u16, at: usize) -> Parsed
         ETHERTYPE_IPV6 if packet.has(at + IPV6) => (address_v6(packet, at + 24), Family::V6),
         _ => return Parsed::NotIp,
     };
-    Parsed::Portless(Portless { destination, family, what: What::Fate(Reason::VlanTag) })
+    Parsed::Portless(Portless {
+        destination,
+        family,
+        what: What::Fate(Reason::VlanTag),
+    })
 }
 
 /// Whether the lengths of a segment of `family` agree with each other and with the frame, and then
@@ -246,7 +270,10 @@ pub fn payload(packet: &impl Packet, segment: &Segment, family: Family) -> Optio
             let total = u16::from_be(packet.half(ETHERNET + 2)) as usize;
             (ETHERNET + IPV4, total.checked_sub(IPV4)?)
         }
-        Family::V6 => (ETHERNET + IPV6, u16::from_be(packet.half(ETHERNET + 4)) as usize),
+        Family::V6 => (
+            ETHERNET + IPV6,
+            u16::from_be(packet.half(ETHERNET + 4)) as usize,
+        ),
     };
     if l4 + length > packet.length() {
         return None;

@@ -2,7 +2,10 @@
 #![no_std]
 #![no_main]
 #![feature(core_intrinsics)]
-#![expect(internal_features, reason = "compare-and-exchange is not in core::sync::atomic for BPF")]
+#![expect(
+    internal_features,
+    reason = "compare-and-exchange is not in core::sync::atomic for BPF"
+)]
 
 #[cfg(feature = "bench")]
 mod driver;

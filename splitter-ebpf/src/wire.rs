@@ -176,7 +176,10 @@ mod tests {
             IpAddr::V4(v4) => u32::from(v4),
             IpAddr::V6(_) => unreachable!("asked for IPv4"),
         };
-        assert_eq!([v4(0), v4(9), v4(32), v4(99)], [0, 0xff80_0000, u32::MAX, u32::MAX]);
+        assert_eq!(
+            [v4(0), v4(9), v4(32), v4(99)],
+            [0, 0xff80_0000, u32::MAX, u32::MAX]
+        );
         let v6: Ipv6Addr = "ffff:ffff:ffff:ff00::".parse().expect("an address");
         assert_eq!(WireAddress::prefix_mask(56, Family::V6), v6.into());
     }

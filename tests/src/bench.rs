@@ -39,7 +39,10 @@ pub fn run(choice: &Choice) -> Result<Report> {
     world::enter_network()?;
     pin_to_cpu(0)?;
     let (mut small, mut large) = (World::small()?, World::large()?);
-    let mut report = Report { program: small.program.clone(), ..Report::default() };
+    let mut report = Report {
+        program: small.program.clone(),
+        ..Report::default()
+    };
     traffic::foreign(&mut small, choice, &mut report)?;
     traffic::hot(&mut small, choice, &mut report)?;
     traffic::many(&mut large, choice, &mut report)?;

@@ -27,8 +27,14 @@ use splitter_user::loader::{Layout, Loaded, load};
 pub const SECRET: [u8; 32] = *b"one secret for every test's rig.";
 
 /// Sizes that serve most tests: 8192 flows.
-pub const SMALL: Layout =
-    Layout { services: 15, backends: 4095, listeners: 63, replies: 4096, endpoint_buckets: 4096, flow_buckets: 1024 };
+pub const SMALL: Layout = Layout {
+    services: 15,
+    backends: 4095,
+    listeners: 63,
+    replies: 4096,
+    endpoint_buckets: 4096,
+    flow_buckets: 1024,
+};
 
 /// A loaded program and its tables.
 pub struct Rig {
@@ -56,7 +62,10 @@ impl Rig {
     /// # Errors
     /// As for [`Rig::new`].
     pub fn sized(layout: Layout) -> Result<Self> {
-        Self::of(load(layout, &SECRET, None).context("packet tests load the XDP program: run them as root")?)
+        Self::of(
+            load(layout, &SECRET, None)
+                .context("packet tests load the XDP program: run them as root")?,
+        )
     }
 
     /// A rig over an object that is loaded with [`SECRET`].
@@ -66,7 +75,15 @@ impl Rig {
     pub fn of(mut loaded: Loaded) -> Result<Self> {
         let runner = Runner::of(loaded.program("splitter")?)?;
         let plane = Kernel::new(loaded, &SECRET)?;
-        Ok(Self { plane, runner, listeners: 0, services: 0, backends: 0, replies: BTreeMap::new(), rows: flips::Rows::default() })
+        Ok(Self {
+            plane,
+            runner,
+            listeners: 0,
+            services: 0,
+            backends: 0,
+            replies: BTreeMap::new(),
+            rows: flips::Rows::default(),
+        })
     }
 
     /// What the agent would drive.
@@ -126,7 +143,8 @@ impl Rig {
     #[must_use]
     pub fn flows(&self) -> Vec<FlowSlot> {
         let mut flows = Vec::new();
-        self.tables().scan(0..self.tables().flow_buckets(), |flow| flows.push(flow));
+        self.tables()
+            .scan(0..self.tables().flow_buckets(), |flow| flows.push(flow));
         flows
     }
 

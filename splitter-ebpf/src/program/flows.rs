@@ -45,7 +45,10 @@ impl Name {
     /// The flow called `key`.
     #[inline(always)]
     pub fn new(key: u64) -> Self {
-        Self { key, place: flow_place(FLOW_SECRET.load(), key, FLOW_MASK.load()) }
+        Self {
+            key,
+            place: flow_place(FLOW_SECRET.load(), key, FLOW_MASK.load()),
+        }
     }
 
     /// The tag that marks the flow's values.
@@ -197,7 +200,9 @@ pub extern "C" fn update_flow(key: u64, buckets: u64, old: u64, new: u64, event:
 fn exchange(key: u64, buckets: u64, old: u64, new: u64) -> u64 {
     let mut side = 0;
     while side < 2 {
-        let Some(bucket) = FLOWS.get_ptr_mut((buckets >> (32 * side)) as u32) else { return 0 };
+        let Some(bucket) = FLOWS.get_ptr_mut((buckets >> (32 * side)) as u32) else {
+            return 0;
+        };
         let mut lane = 0;
         while lane < BUCKET_FLOWS {
             let (key_word, value_word) = slot(bucket, lane);
@@ -222,7 +227,9 @@ fn exchange(key: u64, buckets: u64, old: u64, new: u64) -> u64 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn pin_flow(key: u64, buckets: u64, value: u64, lock: u32) -> u64 {
-    let Some(lock) = LOCKS.get_ptr_mut(lock & (LOCK_COUNT as u32 - 1)) else { return CONTENDED };
+    let Some(lock) = LOCKS.get_ptr_mut(lock & (LOCK_COUNT as u32 - 1)) else {
+        return CONTENDED;
+    };
     let mut tries = 0;
     while word::compare_exchange(lock, 0, 1).is_err() {
         tries += 1;
@@ -237,9 +244,10 @@ pub extern "C" fn pin_flow(key: u64, buckets: u64, value: u64, lock: u32) -> u64
 
 #[inline(always)]
 fn pin_locked(key: u64, buckets: u64, value: u64) -> u64 {
-    let (Some(first), Some(second)) =
-        (FLOWS.get_ptr_mut(buckets as u32), FLOWS.get_ptr_mut((buckets >> 32) as u32))
-    else {
+    let (Some(first), Some(second)) = (
+        FLOWS.get_ptr_mut(buckets as u32),
+        FLOWS.get_ptr_mut((buckets >> 32) as u32),
+    ) else {
         return CONTENDED;
     };
     let tag = Value(value).tag();
@@ -299,12 +307,21 @@ fn free_lanes(bucket: *mut Bucket) -> lanes::Lanes {
 #[inline(never)]
 pub extern "C" fn evict(key: u64, buckets: u64, value: u64) -> u64 {
     let now = clock::now();
-    let (first, second) = (oldest(buckets as u32, now), oldest((buckets >> 32) as u32, now));
-    let best = if second.age > first.age { second } else { first };
+    let (first, second) = (
+        oldest(buckets as u32, now),
+        oldest((buckets >> 32) as u32, now),
+    );
+    let best = if second.age > first.age {
+        second
+    } else {
+        first
+    };
     if best.age == 0 {
         return FULL;
     }
-    let Some(bucket) = FLOWS.get_ptr_mut(best.bucket) else { return CONTENDED };
+    let Some(bucket) = FLOWS.get_ptr_mut(best.bucket) else {
+        return CONTENDED;
+    };
     let (key_word, value_word) = slot(bucket, best.lane as usize & (BUCKET_FLOWS - 1));
     if word::compare_exchange(value_word, best.value, value).is_err() {
         return CONTENDED;
@@ -329,26 +346,39 @@ struct Oldest {
 /// The evictable flow of a bucket that was seen longest ago.
 #[inline(always)]
 fn oldest(bucket: u32, now: u32) -> Oldest {
-    let mut best = Oldest { age: 0, bucket, lane: 0, value: 0 };
-    let Some(pointer) = FLOWS.get_ptr_mut(bucket) else { return best };
+    let mut best = Oldest {
+        age: 0,
+        bucket,
+        lane: 0,
+        value: 0,
+    };
+    let Some(pointer) = FLOWS.get_ptr_mut(bucket) else {
+        return best;
+    };
     let mut lane = 0;
     while lane < BUCKET_FLOWS {
         let value = Value(word::load(slot(pointer, lane).1));
         let age = value.age(now);
         if age >= SETTLING_TICKS && age > best.age && State::evictable_bits(value.state_bits()) {
-            best = Oldest { age, bucket, lane: lane as u32, value: value.0 };
+            best = Oldest {
+                age,
+                bucket,
+                lane: lane as u32,
+                value: value.0,
+            };
         }
         lane += 1;
     }
     best
 }
 
-
 /// Frees every flow of one bucket, counted modulo the table's size.
 #[cfg(feature = "bench")]
 #[inline(always)]
 pub fn sweep(bucket: u32) {
-    let Some(bucket) = FLOWS.get_ptr_mut(bucket & FLOW_MASK.load()) else { return };
+    let Some(bucket) = FLOWS.get_ptr_mut(bucket & FLOW_MASK.load()) else {
+        return;
+    };
     let mut lane = 0;
     while lane < BUCKET_FLOWS {
         word::store(slot(bucket, lane).1, 0);

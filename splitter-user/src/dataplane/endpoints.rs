@@ -3,7 +3,9 @@
 use std::sync::atomic::Ordering;
 
 use splitter_ebpf::abi::Endpoint;
-use splitter_ebpf::endpoint::{endpoint_hash, endpoint_home, endpoint_overflow, endpoint_tag, tags};
+use splitter_ebpf::endpoint::{
+    endpoint_hash, endpoint_home, endpoint_overflow, endpoint_tag, tags,
+};
 use splitter_ebpf::hash::Key;
 use splitter_ebpf::wire::WireAddress;
 
@@ -13,7 +15,9 @@ use super::mapping::Mapping;
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum EndpointError {
     /// Both its buckets are full.
-    #[error("the endpoint table is full; raise limits.services or limits.backends, and detach once so that it grows")]
+    #[error(
+        "the endpoint table is full; raise limits.services or limits.backends, and detach once so that it grows"
+    )]
     Full,
 }
 
@@ -33,13 +37,22 @@ impl EndpointTable {
     #[must_use]
     pub fn new(tags: Mapping<u64>, entries: Mapping<Endpoint>, seed: Key) -> Self {
         let mask = u32::try_from(tags.len() - 1).unwrap_or(u32::MAX);
-        Self { tags, entries, seed, mask, freed: Vec::new() }
+        Self {
+            tags,
+            entries,
+            seed,
+            mask,
+            freed: Vec::new(),
+        }
     }
 
     /// The two buckets of an endpoint, and its tag.
     fn place(&self, address: WireAddress, meta: u64) -> ([usize; 2], u64) {
         let hash = endpoint_hash(self.seed, address, meta);
-        let buckets = [endpoint_home(hash, self.mask), endpoint_overflow(hash, self.mask)];
+        let buckets = [
+            endpoint_home(hash, self.mask),
+            endpoint_overflow(hash, self.mask),
+        ];
         (buckets.map(|bucket| bucket as usize), endpoint_tag(hash))
     }
 
@@ -49,10 +62,15 @@ impl EndpointTable {
 
     fn find(&self, address: WireAddress, meta: u64) -> Option<(usize, usize)> {
         let (buckets, tag) = self.place(address, meta);
-        buckets.into_iter().flat_map(|bucket| (0..tags::LANES).map(move |lane| (bucket, lane))).find(|(bucket, lane)| {
-            let entry = self.entries.read(bucket * tags::LANES + lane);
-            tags::get(self.word(*bucket), *lane) == tag && entry.address == address && entry.meta == meta
-        })
+        buckets
+            .into_iter()
+            .flat_map(|bucket| (0..tags::LANES).map(move |lane| (bucket, lane)))
+            .find(|(bucket, lane)| {
+                let entry = self.entries.read(bucket * tags::LANES + lane);
+                tags::get(self.word(*bucket), *lane) == tag
+                    && entry.address == address
+                    && entry.meta == meta
+            })
     }
 
     /// The entry of an endpoint.
@@ -69,19 +87,27 @@ impl EndpointTable {
     pub fn insert(&mut self, endpoint: Endpoint) -> Result<(), EndpointError> {
         if let Some((bucket, lane)) = self.find(endpoint.address, endpoint.meta) {
             let target = u64::from(endpoint.kind) | (u64::from(endpoint.id) << 32);
-            let word = self.entries.word(bucket * tags::LANES + lane, std::mem::offset_of!(Endpoint, kind));
+            let word = self.entries.word(
+                bucket * tags::LANES + lane,
+                std::mem::offset_of!(Endpoint, kind),
+            );
             word.store(u64::from_ne_bytes(target.to_le_bytes()), Ordering::Release);
             return Ok(());
         }
         let (buckets, tag) = self.place(endpoint.address, endpoint.meta);
         for (attempt, bucket) in buckets.into_iter().enumerate() {
             let word = self.word(bucket);
-            let free = (0..tags::LANES).find(|lane| tags::get(word, *lane) == 0 && !self.freed.contains(&(bucket, *lane)));
+            let free = (0..tags::LANES)
+                .find(|lane| tags::get(word, *lane) == 0 && !self.freed.contains(&(bucket, *lane)));
             if let Some(lane) = free {
                 self.entries.write(bucket * tags::LANES + lane, endpoint);
-                self.tags.word(bucket, 0).store(tags::with(word, lane, tag), Ordering::Release);
+                self.tags
+                    .word(bucket, 0)
+                    .store(tags::with(word, lane, tag), Ordering::Release);
                 if attempt == 1 {
-                    self.tags.word(buckets[0], 0).fetch_or(tags::OVERFLOWED, Ordering::Release);
+                    self.tags
+                        .word(buckets[0], 0)
+                        .fetch_or(tags::OVERFLOWED, Ordering::Release);
                 }
                 return Ok(());
             }
@@ -93,7 +119,9 @@ impl EndpointTable {
     pub fn remove(&mut self, address: WireAddress, meta: u64) {
         if let Some((bucket, lane)) = self.find(address, meta) {
             let word = self.word(bucket);
-            self.tags.word(bucket, 0).store(tags::with(word, lane, 0), Ordering::Release);
+            self.tags
+                .word(bucket, 0)
+                .store(tags::with(word, lane, 0), Ordering::Release);
             self.freed.push((bucket, lane));
         }
     }
@@ -163,7 +191,9 @@ mod tests {
     #[test]
     fn a_freed_place_waits_for_a_grace_period_and_a_full_table_refuses() {
         let mut table = table(2);
-        let entered = (1..=50).filter(|port| table.insert(endpoint(*port, 1)).is_ok()).count();
+        let entered = (1..=50)
+            .filter(|port| table.insert(endpoint(*port, 1)).is_ok())
+            .count();
         assert_eq!(entered, 8, "two buckets of four");
         let e = table.iter().next().expect("an entry");
         table.remove(e.address, e.meta);

@@ -5,10 +5,10 @@ use std::time::Instant;
 use anyhow::Result;
 use splitter_ebpf::abi::Selector;
 
+use super::Choice;
 use super::measure::Measurement;
 use super::report::Report;
 use super::world::World;
-use super::Choice;
 
 /// Times of one piece of work, each of `rounds`, in nanoseconds.
 fn timed(rounds: usize, mut work: impl FnMut()) -> Measurement {
@@ -28,7 +28,10 @@ pub(super) fn flips(world: &World, choice: &Choice, report: &mut Report) {
         let tables = world.rig.tables();
         let now = tables.selector();
         let measurement = timed(10_000, || {
-            tables.flip(Selector::new(now.sequence(), u8::try_from(now.row()).unwrap_or(0)));
+            tables.flip(Selector::new(
+                now.sequence(),
+                u8::try_from(now.row()).unwrap_or(0),
+            ));
         });
         report.add(name.to_owned(), measurement);
     }
@@ -41,7 +44,9 @@ pub(super) fn scan(world: &mut World, choice: &Choice, report: &mut Report) -> R
         let (tables, now) = (world.rig.tables(), 0);
         let mut old = 0_usize;
         let measurement = timed(choice.rounds, || {
-            tables.scan(0..tables.flow_buckets(), |flow| old += usize::from(flow.value.age(now) > 1000));
+            tables.scan(0..tables.flow_buckets(), |flow| {
+                old += usize::from(flow.value.age(now) > 1000)
+            });
         });
         std::hint::black_box(old);
         report.add(name.to_owned(), measurement);

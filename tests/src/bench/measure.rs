@@ -24,7 +24,11 @@ impl Measurement {
         case.sort_by(f64::total_cmp);
         floor.sort_by(f64::total_cmp);
         let median = |sorted: &[f64]| sorted[sorted.len() / 2];
-        Self { median: median(&case) - median(&floor), minimum: case[0] - floor[0], floor: median(&floor) }
+        Self {
+            median: median(&case) - median(&floor),
+            minimum: case[0] - floor[0],
+            floor: median(&floor),
+        }
     }
 }
 

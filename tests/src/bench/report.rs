@@ -61,12 +61,18 @@ impl Report {
     }
 
     pub(super) fn note(&mut self, name: &str, world: &World, _flows: u64) {
-        let load = [world.rig.flows().len(), world.rig.tables().layout.flow_slots()];
+        let load = [
+            world.rig.flows().len(),
+            world.rig.tables().layout.flow_slots(),
+        ];
         self.loads.insert(name.to_owned(), load);
     }
 
     fn median(&self, name: &str) -> Option<f64> {
-        self.cases.iter().find(|case| case.name == name).map(|case| case.nanoseconds.median)
+        self.cases
+            .iter()
+            .find(|case| case.name == name)
+            .map(|case| case.nanoseconds.median)
     }
 
     /// A table for people, beside an earlier report's medians if there is one.
@@ -80,22 +86,42 @@ impl Report {
         table.set_header(header);
         for case in &self.cases {
             let ns = case.nanoseconds;
-            let load = self.loads.get(&case.name).map_or(String::new(), |[flows, slots]| {
-                format!("{flows} of {slots}, {:.1} %", 100.0 * *flows as f64 / *slots as f64)
-            });
-            let mut row = vec![case.name.clone(), round(ns.median), round(ns.minimum), round(ns.floor), load];
+            let load = self
+                .loads
+                .get(&case.name)
+                .map_or(String::new(), |[flows, slots]| {
+                    format!(
+                        "{flows} of {slots}, {:.1} %",
+                        100.0 * *flows as f64 / *slots as f64
+                    )
+                });
+            let mut row = vec![
+                case.name.clone(),
+                round(ns.median),
+                round(ns.minimum),
+                round(ns.floor),
+                load,
+            ];
             if let Some(old) = old {
                 let before = old.median(&case.name);
                 row.push(before.map_or("-".to_owned(), round));
-                row.push(before.map_or("-".to_owned(), |before| format!("{:+.1}", ns.median - before)));
+                row.push(before.map_or("-".to_owned(), |before| {
+                    format!("{:+.1}", ns.median - before)
+                }));
             }
             table.add_row(row);
         }
         for column in table.column_iter_mut().skip(1) {
             column.set_cell_alignment(CellAlignment::Right);
         }
-        let Program { translated, jited, verified } = self.program;
-        format!("{table}\nprogram: {translated} bytes, {jited} as machine code, {verified} instructions verified")
+        let Program {
+            translated,
+            jited,
+            verified,
+        } = self.program;
+        format!(
+            "{table}\nprogram: {translated} bytes, {jited} as machine code, {verified} instructions verified"
+        )
     }
 }
 

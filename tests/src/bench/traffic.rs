@@ -9,10 +9,10 @@ use splitter_ebpf::flow::{SYN, State};
 use splitter_ebpf::verdict::Reason;
 use splitter_ebpf::wire::WirePort;
 
+use super::Choice;
 use super::measure::{Measurement, cpu_time};
 use super::report::Report;
 use super::world::{CLIENT, SOLO, SOLO_BACKEND, STRANGER, WEB, World};
-use super::Choice;
 use crate::rig::{Runner, Segment, tcp};
 
 const FAMILIES: [&str; 2] = ["v4", "v6"];
@@ -39,7 +39,13 @@ fn to_listener(client: &str, listener: &str, flows: u64) -> (Drive, Segment) {
 /// From a backend to clients.
 fn to_clients(client: &str, backend: &str, flows: u64) -> (Drive, Segment) {
     let (drive, segment) = to_listener(client, backend, flows);
-    (Drive { forward: 0, ..drive }, segment.answered())
+    (
+        Drive {
+            forward: 0,
+            ..drive
+        },
+        segment.answered(),
+    )
 }
 
 fn rounds(choice: &Choice, mut round: impl FnMut() -> Result<[f64; 2]>) -> Result<Measurement> {
@@ -54,31 +60,52 @@ fn rounds(choice: &Choice, mut round: impl FnMut() -> Result<[f64; 2]>) -> Resul
 }
 
 /// Every packet of `work` must meet `reason`.
-fn expecting(world: &mut World, reason: Reason, mut work: impl FnMut(&mut World) -> Result<Measurement>) -> Result<Measurement> {
+fn expecting(
+    world: &mut World,
+    reason: Reason,
+    mut work: impl FnMut(&mut World) -> Result<Measurement>,
+) -> Result<Measurement> {
     let before = world.rig.counted(reason)?;
     let all_before: u64 = total(world)?;
     let measurement = work(world)?;
-    let (expected, all) = (world.rig.counted(reason)? - before, total(world)? - all_before);
-    ensure!(expected * 1000 >= all * 999, "of {all} packets only {expected} were {}", reason.name());
+    let (expected, all) = (
+        world.rig.counted(reason)? - before,
+        total(world)? - all_before,
+    );
+    ensure!(
+        expected * 1000 >= all * 999,
+        "of {all} packets only {expected} were {}",
+        reason.name()
+    );
     Ok(measurement)
 }
 
 fn total(world: &World) -> Result<u64> {
-    Reason::ALL.iter().map(|reason| world.rig.counted(*reason)).sum()
+    Reason::ALL
+        .iter()
+        .map(|reason| world.rig.counted(*reason))
+        .sum()
 }
 
 /// What is neither a listener's nor a backend's, through the very program, unchanged each time.
 pub(super) fn foreign(world: &mut World, choice: &Choice, report: &mut Report) -> Result<()> {
     const COUNT: u32 = 1_000_000;
-    for (family, destination) in FAMILIES.into_iter().zip(["198.18.9.9:443", "[2001:db8:9::9]:443"]) {
+    for (family, destination) in FAMILIES
+        .into_iter()
+        .zip(["198.18.9.9:443", "[2001:db8:9::9]:443"])
+    {
         let name = format!("foreign {family}");
         if !choice.wants(&name) {
             continue;
         }
         let frame = tcp(CLIENT[usize::from(family == "v6")], destination).frame();
-        let each = |runner: &Runner| -> Result<f64> { Ok(cpu_time(|| runner.repeat(&frame, COUNT))? / f64::from(COUNT)) };
+        let each = |runner: &Runner| -> Result<f64> {
+            Ok(cpu_time(|| runner.repeat(&frame, COUNT))? / f64::from(COUNT))
+        };
         let measurement = expecting(world, Reason::Foreign, |world| {
-            rounds(choice, || Ok([each(&world.splitter)?, each(&world.nothing)?]))
+            rounds(choice, || {
+                Ok([each(&world.splitter)?, each(&world.nothing)?])
+            })
         })?;
         report.add(name, measurement);
     }
@@ -104,7 +131,14 @@ pub(super) fn hot(world: &mut World, choice: &Choice, report: &mut Report) -> Re
         let name = format!("reply {family} hot");
         if choice.wants(&name) {
             establish(world, &to_listener(CLIENT[index], SOLO[index], 1))?;
-            measure(world, choice, report, name, &to_clients(CLIENT[index], SOLO_BACKEND[index], 1), Reason::Reply)?;
+            measure(
+                world,
+                choice,
+                report,
+                name,
+                &to_clients(CLIENT[index], SOLO_BACKEND[index], 1),
+                Reason::Reply,
+            )?;
         }
     }
     Ok(())
@@ -131,8 +165,19 @@ pub(super) fn many(world: &mut World, choice: &Choice, report: &mut Report) -> R
         }
         let name = format!("reply {family} 64 K clients");
         if choice.wants(&name) {
-            let spread = |(drive, segment)| (Drive { port_bits: 0, ..drive }, segment);
-            establish(world, &spread(to_listener(CLIENT[index], SOLO[index], 1 << 15)))?;
+            let spread = |(drive, segment)| {
+                (
+                    Drive {
+                        port_bits: 0,
+                        ..drive
+                    },
+                    segment,
+                )
+            };
+            establish(
+                world,
+                &spread(to_listener(CLIENT[index], SOLO[index], 1 << 15)),
+            )?;
             let replies = spread(to_clients(CLIENT[index], SOLO_BACKEND[index], 1 << 15));
             measure(world, choice, report, name, &replies, Reason::Reply)?;
         }
@@ -140,7 +185,13 @@ pub(super) fn many(world: &mut World, choice: &Choice, report: &mut Report) -> R
         if choice.wants(&name) {
             establish(world, &to_listener(CLIENT[index], WEB[index], 1 << 20))?;
             report.note(&name, world, 1 << 20);
-            new_flows(world, choice, report, name, to_listener(STRANGER[index], WEB[index], 1 << 17))?;
+            new_flows(
+                world,
+                choice,
+                report,
+                name,
+                to_listener(STRANGER[index], WEB[index], 1 << 17),
+            )?;
         }
     }
     Ok(())
@@ -154,8 +205,16 @@ fn establish(world: &mut World, (drive, segment): &(Drive, Segment)) -> Result<(
     world.send(drive, &segment.clone().flags(SYN).with(b""), flows)?;
     sleep(Duration::from_millis(1600));
     world.send(drive, segment, flows)?;
-    let established = world.rig.flows().iter().filter(|flow| flow.value.state_bits() == State::Established as u8).count();
-    ensure!(established * 1000 >= flows as usize * 999, "of {flows} flows only {established} are established");
+    let established = world
+        .rig
+        .flows()
+        .iter()
+        .filter(|flow| flow.value.state_bits() == State::Established as u8)
+        .count();
+    ensure!(
+        established * 1000 >= flows as usize * 999,
+        "of {flows} flows only {established} are established"
+    );
     Ok(())
 }
 
@@ -168,8 +227,9 @@ fn measure(
     reason: Reason,
 ) -> Result<()> {
     let count = u32::try_from((drive.mask + 1).max(1_000_000))?;
-    let measurement =
-        expecting(world, reason, |world| rounds(choice, || world.turn(drive, segment, count)))?;
+    let measurement = expecting(world, reason, |world| {
+        rounds(choice, || world.turn(drive, segment, count))
+    })?;
     report.add(name, measurement);
     Ok(())
 }

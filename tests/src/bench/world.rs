@@ -41,7 +41,8 @@ pub struct World {
 /// neighbour.
 pub(super) fn enter_network() -> Result<()> {
     // SAFETY: no other thread runs yet, and no file descriptor is unshared.
-    unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.context("a network namespace of its own: run the bench as root")?;
+    unsafe { unshare_unsafe(UnshareFlags::NEWNET) }
+        .context("a network namespace of its own: run the bench as root")?;
     let script = "ip link set lo up && ip link add clients type veth peer name far && \
         ip link set clients up && ip link set far up && \
         ip address add 198.18.255.1/16 dev clients && ip address add 2001:db8::ff:1/64 dev clients nodad && \
@@ -49,7 +50,10 @@ pub(super) fn enter_network() -> Result<()> {
         ip neighbour add 2001:db8::ff:2 lladdr 02:c0:00:00:00:01 dev clients nud permanent && \
         ip route add 198.19.0.0/16 via 198.18.255.2 && ip route add 2001:db8:c::/48 via 2001:db8::ff:2 && \
         echo 1 > /proc/sys/net/ipv4/ip_forward && echo 1 > /proc/sys/net/ipv6/conf/all/forwarding";
-    let status = Command::new("sh").args(["-c", script]).status().context("run ip(8)")?;
+    let status = Command::new("sh")
+        .args(["-c", script])
+        .status()
+        .context("run ip(8)")?;
     ensure!(status.success(), "the bench's network could not be made");
     Ok(())
 }
@@ -72,28 +76,60 @@ impl World {
     }
 
     fn new(layout: Layout) -> Result<Self> {
-        let mut loaded = load_object(OBJECT, layout, &SECRET, None).context("load the program: run the bench as root")?;
+        let mut loaded = load_object(OBJECT, layout, &SECRET, None)
+            .context("load the program: run the bench as root")?;
         let program = Program::of(loaded.program("splitter")?)?;
         let mut runner = |name| Runner::of(loaded.program(name)?);
         let drivers = [
-            Driver { with: runner("drive_v4")?, floor: runner("drive_v4_floor")? },
-            Driver { with: runner("drive_v6")?, floor: runner("drive_v6_floor")? },
+            Driver {
+                with: runner("drive_v4")?,
+                floor: runner("drive_v4_floor")?,
+            },
+            Driver {
+                with: runner("drive_v6")?,
+                floor: runner("drive_v6_floor")?,
+            },
         ];
         let (splitter, nothing) = (runner("splitter")?, runner("splitter_floor")?);
         let drive = Mapping::of_map(loaded.take_array("DRIVE")?.fd(), 1)?;
         let mut rig = Rig::of(loaded)?;
         let many: Vec<String> = (1..=64)
-            .flat_map(|n| [format!("198.18.2.{n}:8080"), format!("[2001:db8:2::{n:x}]:8080")])
+            .flat_map(|n| {
+                [
+                    format!("198.18.2.{n}:8080"),
+                    format!("[2001:db8:2::{n:x}]:8080"),
+                ]
+            })
             .collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
-        let web = Plan::new("web").listen(WEB[0], TCP).listen(WEB[1], TCP).track(&many);
-        let solo = Plan::new("solo").listen(SOLO[0], TCP).listen(SOLO[1], TCP).track(&SOLO_BACKEND);
+        let web = Plan::new("web")
+            .listen(WEB[0], TCP)
+            .listen(WEB[1], TCP)
+            .track(&many);
+        let solo = Plan::new("solo")
+            .listen(SOLO[0], TCP)
+            .listen(SOLO[1], TCP)
+            .track(&SOLO_BACKEND);
         let (web, solo) = (rig.serve(&web)?, rig.serve(&solo)?);
-        Ok(Self { rig, program, splitter, nothing, drivers, drive, web, solo })
+        Ok(Self {
+            rig,
+            program,
+            splitter,
+            nothing,
+            drivers,
+            drive,
+            web,
+            solo,
+        })
     }
 
     /// Nanoseconds that each of `count` packets like `template` takes, with the program and without.
-    pub(super) fn turn(&mut self, orders: &Drive, template: &Segment, count: u32) -> Result<[f64; 2]> {
+    pub(super) fn turn(
+        &mut self,
+        orders: &Drive,
+        template: &Segment,
+        count: u32,
+    ) -> Result<[f64; 2]> {
         let driver = &self.drivers[usize::from(template.from.is_ipv6())];
         let frame = template.frame();
         let mut took = [0.0; 2];
@@ -101,7 +137,10 @@ impl World {
             self.drive.write(0, *orders);
             let time = cpu_time(|| {
                 let action = runner.repeat(&frame, count)?;
-                ensure!(action >= crate::rig::PASS, "a packet of the bench met action {action}");
+                ensure!(
+                    action >= crate::rig::PASS,
+                    "a packet of the bench met action {action}"
+                );
                 Ok(())
             })?;
             *took = time / f64::from(count);

@@ -28,12 +28,19 @@ fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let old: Option<Report> = match &arguments.compare {
         Some(path) => {
-            let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
-            Some(serde_json::from_str(&text).with_context(|| format!("{} is no report of the bench", path.display()))?)
+            let text =
+                fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+            Some(
+                serde_json::from_str(&text)
+                    .with_context(|| format!("{} is no report of the bench", path.display()))?,
+            )
         }
         None => None,
     };
-    let report = run(&Choice { rounds: arguments.rounds.into(), only: arguments.only })?;
+    let report = run(&Choice {
+        rounds: arguments.rounds.into(),
+        only: arguments.only,
+    })?;
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {

@@ -20,7 +20,9 @@ impl Rig {
     /// # Errors
     /// What the data plane says.
     pub fn write_split(&self, service: &Service, table: u8, slots: &Slots) -> Result<()> {
-        Ok(self.tables().write_split(service.id, table, &service.header, slots)?)
+        Ok(self
+            .tables()
+            .write_split(service.id, table, &service.header, slots)?)
     }
 
     /// Makes these tables of these services current, all in one flip. A row is written only after a
@@ -34,14 +36,18 @@ impl Rig {
             self.barrier()?;
         }
         let free = |row: &u32| *row != selector.row() && !self.rows.used.contains(row);
-        let next = (0..u32::try_from(ROWS)?).find(free).expect("a barrier frees all rows but one");
+        let next = (0..u32::try_from(ROWS)?)
+            .find(free)
+            .expect("a barrier frees all rows but one");
         let mut row = self.tables().row(selector.row());
         for (service, table) in choices {
             row.table[usize::from(*service)] = *table;
         }
         self.tables().write_row(next, &row);
         self.rows.used.push(selector.row());
-        Ok(self.tables().flip(Selector::new(selector.sequence() + 1, u8::try_from(next)?)))
+        Ok(self
+            .tables()
+            .flip(Selector::new(selector.sequence() + 1, u8::try_from(next)?)))
     }
 
     /// Waits until no packet reads what is not current any more.

@@ -42,7 +42,10 @@ pub struct Segment {
 }
 
 fn segment(from: &str, to: &str, protocol: u8, flags: u8) -> Segment {
-    let address = |text: &str| text.parse().unwrap_or_else(|error| panic!("{text:?}: {error}"));
+    let address = |text: &str| {
+        text.parse()
+            .unwrap_or_else(|error| panic!("{text:?}: {error}"))
+    };
     Segment {
         macs: [BALANCER_MAC, CLIENT_MAC],
         from: address(from),
@@ -92,28 +95,48 @@ impl Segment {
     #[must_use]
     pub fn forwarded(&self, to: &str) -> Self {
         let to: SocketAddr = to.parse().unwrap_or_else(|error| panic!("{to:?}: {error}"));
-        Self { macs: [mac_of(to.ip()), BALANCER_MAC], to, ttl: self.ttl - 1, ..self.clone() }
+        Self {
+            macs: [mac_of(to.ip()), BALANCER_MAC],
+            to,
+            ttl: self.ttl - 1,
+            ..self.clone()
+        }
     }
 
     /// As it leaves towards the client, from `from`: one hop fewer, back to where requests come from.
     #[must_use]
     pub fn returned(&self, from: &str) -> Self {
-        let from = from.parse().unwrap_or_else(|error| panic!("{from:?}: {error}"));
-        Self { macs: [CLIENT_MAC, BALANCER_MAC], from, ttl: self.ttl - 1, ..self.clone() }
+        let from = from
+            .parse()
+            .unwrap_or_else(|error| panic!("{from:?}: {error}"));
+        Self {
+            macs: [CLIENT_MAC, BALANCER_MAC],
+            from,
+            ttl: self.ttl - 1,
+            ..self.clone()
+        }
     }
 
     /// The other side's packet: ends swapped.
     #[must_use]
     pub fn answered(&self) -> Self {
-        Self { from: self.to, to: self.from, ..self.clone() }
+        Self {
+            from: self.to,
+            to: self.from,
+            ..self.clone()
+        }
     }
 
     /// The IP packet's layers, to be built upon.
     fn ip(&self) -> PacketBuilderStep<IpHeaders> {
         let ethernet = PacketBuilder::ethernet2(self.macs[1], self.macs[0]);
         match (self.from.ip(), self.to.ip()) {
-            (IpAddr::V4(from), IpAddr::V4(to)) => ethernet.ipv4(from.octets(), to.octets(), self.ttl),
-            (IpAddr::V6(from), IpAddr::V6(to)) => ethernet.ipv6(from.octets(), to.octets(), self.ttl),
+            (IpAddr::V4(from), IpAddr::V4(to)) => {
+                ethernet.ipv4(from.octets(), to.octets(), self.ttl)
+            }
+            (IpAddr::V6(from), IpAddr::V6(to)) => {
+                ethernet.ipv6(from.octets(), to.octets(), self.ttl)
+            }
             (from, to) => panic!("a packet from {from} to {to}"),
         }
     }
@@ -124,10 +147,13 @@ impl Segment {
         let mut frame = Vec::new();
         if self.protocol == UDP {
             let udp = self.ip().udp(self.from.port(), self.to.port());
-            udp.write(&mut frame, &self.payload).expect("a vector takes any packet");
+            udp.write(&mut frame, &self.payload)
+                .expect("a vector takes any packet");
             return frame;
         }
-        let mut tcp = self.ip().tcp(self.from.port(), self.to.port(), 0x0102_0304, 1024);
+        let mut tcp = self
+            .ip()
+            .tcp(self.from.port(), self.to.port(), 0x0102_0304, 1024);
         for (flag, set) in [FIN, SYN, RST].map(|flag| (flag, self.flags & flag != 0)) {
             tcp = match flag {
                 FIN if set => tcp.fin(),
@@ -139,7 +165,8 @@ impl Segment {
         if self.flags & ACK != 0 {
             tcp = tcp.ack(0x0506_0708);
         }
-        tcp.write(&mut frame, &self.payload).expect("a vector takes any packet");
+        tcp.write(&mut frame, &self.payload)
+            .expect("a vector takes any packet");
         frame
     }
 }
@@ -163,14 +190,29 @@ impl Echo {
     /// A request.
     #[must_use]
     pub fn request(from: &str, to: &str) -> Self {
-        let address = |text: &str| text.parse().unwrap_or_else(|error| panic!("{text:?}: {error}"));
-        Self { macs: [BALANCER_MAC, CLIENT_MAC], from: address(from), to: address(to), ttl: 17, reply: false }
+        let address = |text: &str| {
+            text.parse()
+                .unwrap_or_else(|error| panic!("{text:?}: {error}"))
+        };
+        Self {
+            macs: [BALANCER_MAC, CLIENT_MAC],
+            from: address(from),
+            to: address(to),
+            ttl: 17,
+            reply: false,
+        }
     }
 
     /// Its answer.
     #[must_use]
     pub fn answered(&self) -> Self {
-        Self { macs: [self.macs[1], self.macs[0]], from: self.to, to: self.from, ttl: 64, reply: true }
+        Self {
+            macs: [self.macs[1], self.macs[0]],
+            from: self.to,
+            to: self.from,
+            ttl: 64,
+            reply: true,
+        }
     }
 
     /// Its bytes.
@@ -181,15 +223,23 @@ impl Echo {
         match (self.from, self.to) {
             (IpAddr::V4(from), IpAddr::V4(to)) => {
                 let ip = ethernet.ipv4(from.octets(), to.octets(), self.ttl);
-                if self.reply { ip.icmpv4_echo_reply(7, 9) } else { ip.icmpv4_echo_request(7, 9) }
-                    .write(&mut frame, data)
-                    .expect("a vector takes any packet");
+                if self.reply {
+                    ip.icmpv4_echo_reply(7, 9)
+                } else {
+                    ip.icmpv4_echo_request(7, 9)
+                }
+                .write(&mut frame, data)
+                .expect("a vector takes any packet");
             }
             (IpAddr::V6(from), IpAddr::V6(to)) => {
                 let ip = ethernet.ipv6(from.octets(), to.octets(), self.ttl);
-                if self.reply { ip.icmpv6_echo_reply(7, 9) } else { ip.icmpv6_echo_request(7, 9) }
-                    .write(&mut frame, data)
-                    .expect("a vector takes any packet");
+                if self.reply {
+                    ip.icmpv6_echo_reply(7, 9)
+                } else {
+                    ip.icmpv6_echo_request(7, 9)
+                }
+                .write(&mut frame, data)
+                .expect("a vector takes any packet");
             }
             (from, to) => panic!("an echo from {from} to {to}"),
         }

@@ -70,7 +70,10 @@ impl Runner {
     /// # Errors
     /// What the kernel says; it refuses packets shorter than an Ethernet header.
     pub fn run(&self, packet: &[u8]) -> Result<Outcome> {
-        let mut outcome = Outcome { action: 0, packet: Vec::new() };
+        let mut outcome = Outcome {
+            action: 0,
+            packet: Vec::new(),
+        };
         self.run_into(packet, &mut outcome)?;
         Ok(outcome)
     }
@@ -113,8 +116,14 @@ impl Runner {
         };
         // SAFETY: `attr` is the kernel's structure for this command, and the buffers that it names
         // have the sizes it names and outlive the call.
-        let result =
-            unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_TEST_RUN, ptr::from_mut(&mut attr), size_of::<TestAttr>()) };
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_bpf,
+                BPF_PROG_TEST_RUN,
+                ptr::from_mut(&mut attr),
+                size_of::<TestAttr>(),
+            )
+        };
         if result < 0 {
             return Err(io::Error::last_os_error()).context("BPF_PROG_TEST_RUN");
         }

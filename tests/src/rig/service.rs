@@ -3,8 +3,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context as _, Result};
 use splitter_ebpf::abi::{
-    Affinity, Backend, Binding, Endpoint, EndpointKind, Hop, Listener, MAGLEV, Pair, Reply, SLOTS, SplitHeader,
-    track_table_index,
+    Affinity, Backend, Binding, Endpoint, EndpointKind, Hop, Listener, MAGLEV, Pair, Reply, SLOTS,
+    SplitHeader, track_table_index,
 };
 use splitter_ebpf::hash::derive;
 use splitter_ebpf::wire::{Family, WireAddress, WirePort};
@@ -18,7 +18,10 @@ pub type Slots = Box<[u8; SLOTS]>;
 /// Every slot the same track's.
 #[must_use]
 pub fn all(track: u8) -> Slots {
-    vec![track; SLOTS].into_boxed_slice().try_into().expect("as many as asked for")
+    vec![track; SLOTS]
+        .into_boxed_slice()
+        .try_into()
+        .expect("as many as asked for")
 }
 
 /// The lower half of the slots one track's, the upper half another's.
@@ -61,7 +64,11 @@ impl Server {
     #[must_use]
     pub fn at(address: SocketAddr) -> Self {
         let hop = Hop::new(mac_of(address.ip()), BALANCER_MAC, 1);
-        Self { address: address.ip(), port: address.port(), hop }
+        Self {
+            address: address.ip(),
+            port: address.port(),
+            hop,
+        }
     }
 
     /// The same, over another interface; 0: no next hop is known.
@@ -93,7 +100,12 @@ impl Plan {
             affinity: Affinity::Flow as u32,
             reserved: 0,
         };
-        Self { listeners: Vec::new(), tracks: Vec::new(), slots: all(0), header }
+        Self {
+            listeners: Vec::new(),
+            tracks: Vec::new(),
+            slots: all(0),
+            header,
+        }
     }
 
     /// Listens there, for this IP protocol.
@@ -155,7 +167,9 @@ impl Service {
     /// The track that a backend belongs to.
     #[must_use]
     pub fn track_of(&self, backend: u16) -> Option<usize> {
-        self.backends.iter().position(|track| track.contains(&backend))
+        self.backends
+            .iter()
+            .position(|track| track.contains(&backend))
     }
 }
 
@@ -168,9 +182,15 @@ impl Rig {
         self.services += 1;
         let id = self.services;
         self.plane.add_service(id)?;
-        self.tables().write_split(id, 0, &plan.header, &plan.slots)?;
+        self.tables()
+            .write_split(id, 0, &plan.header, &plan.slots)?;
         let backends = self.backends_of(id, plan)?;
-        let mut service = Service { id, listeners: Vec::new(), backends, header: plan.header };
+        let mut service = Service {
+            id,
+            listeners: Vec::new(),
+            backends,
+            header: plan.header,
+        };
         for (at, protocol) in &plan.listeners {
             let listener = self.listen(id, *at, *protocol)?;
             service.listeners.push(listener);
@@ -204,7 +224,10 @@ impl Rig {
                     .map(|(_, id)| *id)
                     .collect();
                 let number = u8::try_from(number).context("few tracks")?;
-                updates.push((track_table_index(service, number, family), Some(round_robin(&of_family))));
+                updates.push((
+                    track_table_index(service, number, family),
+                    Some(round_robin(&of_family)),
+                ));
             }
             ids.push(of_track);
         }
@@ -215,30 +238,72 @@ impl Rig {
     fn listen(&mut self, service: u16, at: SocketAddr, protocol: u8) -> Result<u16> {
         self.listeners += 1;
         let id = self.listeners;
-        let (address, family, port) = (at.ip().into(), Family::of(&at.ip()), WirePort::new(at.port()));
+        let (address, family, port) = (
+            at.ip().into(),
+            Family::of(&at.ip()),
+            WirePort::new(at.port()),
+        );
         let binding = Binding::new(service, service, 0).0;
         let tables = self.plane.tables_mut();
-        tables.write_listener(id, Listener { address, binding, port, protocol, family: family as u8, reserved: 0 });
+        tables.write_listener(
+            id,
+            Listener {
+                address,
+                binding,
+                port,
+                protocol,
+                family: family as u8,
+                reserved: 0,
+            },
+        );
         let endpoints = &mut tables.endpoints;
         let meta = Endpoint::meta_of(port, protocol, family);
-        endpoints.insert(Endpoint { address, meta, kind: EndpointKind::Listener as u32, id: id.into() })?;
+        endpoints.insert(Endpoint {
+            address,
+            meta,
+            kind: EndpointKind::Listener as u32,
+            id: id.into(),
+        })?;
         let meta = Endpoint::meta_of(WirePort(0), 0, family);
-        endpoints.insert(Endpoint { address, meta, kind: EndpointKind::Vip as u32, id: 0 })?;
+        endpoints.insert(Endpoint {
+            address,
+            meta,
+            kind: EndpointKind::Vip as u32,
+            id: 0,
+        })?;
         Ok(id)
     }
 
     /// Lets the service's backends answer for a listener.
-    fn answer(&mut self, service: &Service, plan: &Plan, listener: u16, at: SocketAddr, protocol: u8) -> Result<()> {
+    fn answer(
+        &mut self,
+        service: &Service,
+        plan: &Plan,
+        listener: u16,
+        at: SocketAddr,
+        protocol: u8,
+    ) -> Result<()> {
         let mut shared = BTreeSet::new();
-        for (server, id) in plan.tracks.iter().flatten().zip(service.backends.iter().flatten()) {
+        for (server, id) in plan
+            .tracks
+            .iter()
+            .flatten()
+            .zip(service.backends.iter().flatten())
+        {
             let family = Family::of(&server.address);
             if family != Family::of(&at.ip()) {
                 continue;
             }
-            let port = if server.port == 0 { at.port() } else { server.port };
+            let port = if server.port == 0 {
+                at.port()
+            } else {
+                server.port
+            };
             let next = u32::try_from(self.replies.len()).context("few replies")?;
-            let (index, pairs) =
-                self.replies.entry((server.address, port, protocol)).or_insert_with(|| (next, Vec::new()));
+            let (index, pairs) = self
+                .replies
+                .entry((server.address, port, protocol))
+                .or_insert_with(|| (next, Vec::new()));
             pairs.push(Pair::new(listener, *id));
             if pairs.iter().any(|pair| pair.listener() != listener) {
                 shared.extend(pairs.iter().map(|pair| pair.backend()));
@@ -249,7 +314,12 @@ impl Rig {
             tables.write_reply(index, reply);
             let meta = Endpoint::meta_of(WirePort::new(port), protocol, family);
             let (address, kind) = (server.address.into(), EndpointKind::Backend as u32);
-            tables.endpoints.insert(Endpoint { address, meta, kind, id: index })?;
+            tables.endpoints.insert(Endpoint {
+                address,
+                meta,
+                kind,
+                id: index,
+            })?;
         }
         for id in shared {
             self.tables().share_backend(id, Backend::SHARED);
@@ -261,5 +331,12 @@ impl Rig {
 /// A track table that deals its entries out in turn; without backends, nobody's.
 #[must_use]
 pub fn round_robin(backends: &[u16]) -> Box<[u16]> {
-    (0..MAGLEV).map(|entry| backends.get(entry % backends.len().max(1)).copied().unwrap_or(0)).collect()
+    (0..MAGLEV)
+        .map(|entry| {
+            backends
+                .get(entry % backends.len().max(1))
+                .copied()
+                .unwrap_or(0)
+        })
+        .collect()
 }
