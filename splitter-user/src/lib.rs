@@ -1,4 +1,8 @@
 //! The agent and the command line of the splitter.
 
 pub mod host;
+pub mod interface;
 pub mod store;
+
+#[cfg(test)]
+mod sandbox;

@@ -1,10 +1,10 @@
 //! Full and read-only file systems: tmpfs in a mount namespace of the test's own.
 
-use std::ffi::CString;
 use std::fs;
 use std::path::Path;
 
 use super::{change, service};
+use crate::sandbox;
 use crate::store::{Store, StoreError, secret};
 
 #[test]
@@ -86,55 +86,15 @@ fn a_journal_on_a_file_system_that_became_read_only_is_refused() {
     });
 }
 
-/// Runs `test` in a thread with mounts of its own; what it mounts on the directory is gone with the thread.
+/// Runs `test` on an empty directory in mounts of its own; what it mounts there is gone afterwards.
 fn in_own_mounts(test: impl FnOnce(&Path) + Send) {
     let directory = tempfile::tempdir().unwrap();
-    std::thread::scope(|scope| {
-        let test = scope.spawn(|| {
-            // SAFETY: no pointers; the thread leaves the file system state it shares with the others.
-            let left = unsafe { libc::unshare(libc::CLONE_NEWNS) };
-            assert_eq!(
-                left,
-                0,
-                "needs root (cargo xtask test): {}",
-                std::io::Error::last_os_error()
-            );
-            raw_mount("none", Path::new("/"), "", libc::MS_REC | libc::MS_PRIVATE);
-            test(directory.path());
-        });
-        if let Err(panic) = test.join() {
-            std::panic::resume_unwind(panic);
-        }
-    });
+    sandbox::mounts(|| test(directory.path()));
 }
 
 fn mount(directory: &Path, options: &str, flags: libc::c_ulong) {
-    raw_mount(
-        "tmpfs",
-        directory,
-        &format!(
-            "mode=0700{}{options}",
-            if options.is_empty() { "" } else { "," }
-        ),
-        flags,
-    );
-}
-
-fn raw_mount(kind: &str, target: &Path, options: &str, flags: libc::c_ulong) {
-    let kind = CString::new(kind).unwrap();
-    let target = CString::new(target.to_str().unwrap()).unwrap();
-    let options = CString::new(options).unwrap();
-    // SAFETY: all pointers are to strings that end in zero and outlive the call.
-    let mounted = unsafe {
-        libc::mount(
-            kind.as_ptr(),
-            target.as_ptr(),
-            kind.as_ptr(),
-            flags,
-            options.as_ptr().cast(),
-        )
-    };
-    assert_eq!(mounted, 0, "{}", std::io::Error::last_os_error());
+    let options = ["mode=0700", options].join(",");
+    sandbox::mount("tmpfs", directory, options.trim_end_matches(','), flags);
 }
 
 fn fill(ballast: &Path) {
