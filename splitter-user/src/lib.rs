@@ -2,6 +2,7 @@
 
 pub mod host;
 pub mod interface;
+pub mod nexthop;
 pub mod store;
 
 #[cfg(test)]

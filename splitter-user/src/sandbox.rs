@@ -13,6 +13,7 @@ use std::process::Command;
 pub(crate) fn network(test: impl FnOnce() + Send) {
     in_thread(libc::CLONE_NEWNET, || {
         ip("link set dev lo up");
+        no_duplicate_detection();
         test();
     });
 }
@@ -48,6 +49,12 @@ pub(crate) fn ip(arguments: &str) {
     run(Command::new("ip").args(arguments.split(' ')));
 }
 
+/// Makes IPv6 addresses usable at once, of links made from now on: no wait for duplicates of them.
+fn no_duplicate_detection() {
+    sysctl("ipv6/conf/default/accept_dad", "0");
+    sysctl("ipv6/conf/all/accept_dad", "0");
+}
+
 /// Writes a setting of this thread's network namespace, such as `ipv4/ip_forward`.
 pub(crate) fn sysctl(name: &str, value: &str) {
     std::fs::write(Path::new("/proc/sys/net").join(name), value).unwrap();
@@ -62,6 +69,7 @@ impl Peer {
         let mut namespace = None;
         in_thread(libc::CLONE_NEWNET, || {
             ip("link set dev lo up");
+            no_duplicate_detection();
             namespace = Some(File::open("/proc/thread-self/ns/net").unwrap());
         });
         Self(namespace.unwrap())
