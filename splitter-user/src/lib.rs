@@ -3,4 +3,11 @@
 pub mod api;
 pub mod ctl;
 pub mod dataplane;
+pub mod host;
+pub mod interface;
 pub mod loader;
+pub mod nexthop;
+pub mod store;
+
+#[cfg(test)]
+mod sandbox;
