@@ -19,6 +19,7 @@ mod directory;
 mod error;
 mod journal;
 mod open;
+mod pending;
 mod read;
 mod record;
 mod schema;
@@ -26,6 +27,7 @@ mod secret;
 mod split;
 #[cfg(test)]
 mod tests;
+mod write;
 
 use std::path::{Path, PathBuf};
 

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::error::damage;
 use super::record::{AnchorRecord, Audit, AuditEntry, HistoryEntry, IdRecord, ServiceRecord};
-use super::{Store, StoreError, check, journal, split};
+use super::{Store, StoreError, check, pending, split, write};
 
 impl Store {
     /// All services, by name.
@@ -38,8 +38,8 @@ impl Store {
 pub(super) fn verify(connection: &Connection) -> rusqlite::Result<()> {
     services(connection)?;
     ids(connection)?;
-    journal::pending(connection)?;
-    journal::committed(connection)?;
+    pending::read(connection)?;
+    write::committed(connection)?;
     let mut select = connection.prepare("SELECT key, value, sum FROM meta")?;
     let mut rows = select.query(())?;
     while let Some(row) = rows.next()? {
