@@ -21,12 +21,8 @@ pub struct Tool {
     why: &'static str,
 }
 
-const TOOLS: [Tool; 5] = [
-    Tool {
-        program: "cc",
-        package: "build-essential",
-        why: "links Rust programs and compiles SQLite",
-    },
+/// No C compiler among them: without one this program would not have been linked.
+const TOOLS: [Tool; 4] = [
     Tool {
         program: "ip",
         package: "iproute2",
