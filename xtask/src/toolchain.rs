@@ -20,8 +20,8 @@ pub const TARGET: &str = "bpfel-unknown-none";
 /// Name of the XDP program's binary target in the package `splitter-ebpf`.
 pub const PROGRAM: &str = "splitter-xdp";
 
-/// What every missing piece is cured by.
-const CURE: &str = "run `cargo xtask setup`, which installs it";
+/// What cures a missing piece, but for rustup's nightly, which is the person's own to install.
+const CURE: &str = "`cargo xtask setup` installs it";
 
 /// A compiler that can make BPF code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,8 +77,12 @@ impl Compiler {
         if self.is_usable() {
             return Ok(self);
         }
+        let cure = match self {
+            Self::Debian => CURE,
+            Self::Nightly => "`rustup toolchain install nightly --component rust-src` installs it",
+        };
         Err(Missing(format!(
-            "no Rust compiler for the XDP program: {CHOICE} asks for {self}, which is not there; {CURE}"
+            "no Rust compiler for the XDP program: {CHOICE} asks for {self}, which is not there; {cure}"
         )))
     }
 

@@ -64,6 +64,8 @@ pub struct Survey {
     pub components: Vec<&'static str>,
 }
 
+const DEBIAN_COMPILER: &str = "rustc-web, libstd-rust-web-dev-bpf";
+
 /// Where Debian's LLVM of the version that its rustc uses is installed.
 pub const LLVM: &str = "/usr/lib/llvm-22";
 
@@ -126,10 +128,12 @@ impl fmt::Display for Survey {
             line(tool.package, tool.why)?;
         }
         if self.compiler {
-            line(
-                "rustc-web, libstd-rust-web-dev-bpf",
-                "compiles the XDP program (rustup's nightly with rust-src would do, too)",
-            )?;
+            let what = if self.nightly {
+                "rustup's nightly with rust-src"
+            } else {
+                DEBIAN_COMPILER
+            };
+            line(what, "compiles the XDP program")?;
         }
         if self.clippy {
             line("rust-web-clippy", "lints the XDP program")?;
