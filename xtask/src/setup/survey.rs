@@ -73,6 +73,9 @@ impl Survey {
     /// Looks at the machine; changes nothing.
     pub fn take() -> Result<Self> {
         let compiler = Compiler::find();
+        if let (Err(error), false) = (&compiler, choice_is_known()) {
+            return Err(error.clone().into());
+        }
         let nightly = compiler
             .as_ref()
             .map_or_else(|_| nightly_is_chosen(), |found| *found == Compiler::Nightly);
@@ -152,6 +155,11 @@ impl fmt::Display for Survey {
         }
         Ok(())
     }
+}
+
+fn choice_is_known() -> bool {
+    let choice = env::var(CHOICE).unwrap_or_default();
+    ["", "debian", "nightly"].contains(&choice.as_str())
 }
 
 /// Whether the person wants rustup's nightly rather than Debian's compiler.
