@@ -255,15 +255,11 @@ pub fn find_linker() -> Option<PathBuf> {
         .find(|candidate| candidate.is_file())
 }
 
-/// PATH with the linker's folder in front.
+/// PATH, and the linker's folder after all others: what stands before it is not to be hidden.
 fn path_with(linker: &Path) -> OsString {
     let path = env::var_os("PATH").unwrap_or_default();
-    let folders = linker
-        .parent()
-        .map(Path::to_path_buf)
-        .into_iter()
-        .chain(env::split_paths(&path));
-    env::join_paths(folders).unwrap_or(path)
+    let last = linker.parent().map(Path::to_path_buf);
+    env::join_paths(env::split_paths(&path).chain(last)).unwrap_or(path)
 }
 
 /// The one line that a command prints, or nothing if it cannot be run or fails.
