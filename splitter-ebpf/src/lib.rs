@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 //! The contract between the XDP program and user space, and every piece of arithmetic they share.
 //!
 //! Everything here is pure: it builds for the BPF target and for the host, so host tests, fuzzers,
@@ -15,7 +14,3 @@ pub mod headers;
 pub mod rewrite;
 pub mod verdict;
 pub mod wire;
-=======
-//! x
-#![no_std]
->>>>>>> build

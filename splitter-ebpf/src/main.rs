@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 //! The XDP program: one exhaustive match from verdict to XDP action.
 #![no_std]
 #![no_main]
@@ -49,19 +48,3 @@ fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
-=======
-//! Passes all.
-#![expect(missing_docs, reason = "x")]
-#![no_std]
-#![no_main]
-use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
-#[xdp]
-/// x
-pub fn splitter(_ctx: XdpContext) -> u32 {
-    xdp_action::XDP_PASS
-}
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
-}
->>>>>>> build
