@@ -6,7 +6,7 @@ use crate::store::Store;
 /// The two synced writes of a cutover; `--nocapture` shows them. The bound is loose: it catches a mistake, not a slow disk.
 #[test]
 fn preparing_and_committing_a_change_takes_milliseconds() {
-    let directory = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let mut store = Store::open(directory.path()).unwrap();
     let mut others = change(1, &[]);
     others.services = (0..64)
