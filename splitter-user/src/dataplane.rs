@@ -15,6 +15,7 @@ use std::time::Duration;
 use splitter_ebpf::abi::{BackendCounters, Verdicts};
 
 pub use endpoints::{EndpointError, EndpointTable};
+pub use sys::grace_period;
 pub use tables::{FlowSlot, Tables};
 
 /// What can go wrong between the agent and the data plane.

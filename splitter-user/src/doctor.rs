@@ -11,20 +11,8 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use crate::api::types::Finding;
 use crate::interface::{self, Address, Interface};
-
-/// One thing that was looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// What was looked at, such as `kernel` or `interface eth0`.
-    pub check: String,
-    /// Whether it is as it should be.
-    pub ok: bool,
-    /// How it is.
-    pub message: String,
-    /// The command that mends it; with `ok`, one that may be wanted.
-    pub fix: Option<String>,
-}
 
 impl Finding {
     fn good(check: impl Into<String>, message: impl Into<String>) -> Self {

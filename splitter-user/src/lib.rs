@@ -3,6 +3,7 @@
 pub mod api;
 pub mod config;
 pub mod ctl;
+pub mod daemon;
 pub mod dataplane;
 pub mod diagnostic;
 pub mod doctor;
@@ -11,10 +12,14 @@ pub mod interface;
 pub mod loader;
 pub mod model;
 pub mod nexthop;
+pub mod plan;
 pub mod resource;
 pub mod share;
+pub mod state;
 pub mod store;
 pub mod table;
+pub mod telemetry;
+pub mod writer;
 
 #[cfg(test)]
 mod sandbox;

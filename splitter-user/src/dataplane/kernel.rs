@@ -201,6 +201,7 @@ impl DataPlane for Kernel {
             sys::update_batch(self.tracks.fd().as_fd(), &keys, &maps)
                 .map_err(|source| PlaneError::Map { action: "replace track tables", source })?;
         }
+        let any_removed = !removed.is_empty();
         for index in removed {
             sys::delete(self.tracks.fd().as_fd(), index)
                 .map_err(|source| PlaneError::Map { action: "remove a track table", source })?;
@@ -209,7 +210,7 @@ impl DataPlane for Kernel {
         for (index, _, mapping) in fresh {
             self.tables.tracks.insert(index, mapping);
         }
-        Ok(())
+        if any_removed { self.barrier() } else { Ok(()) }
     }
 
     fn barrier(&self) -> Result<(), PlaneError> {

@@ -100,6 +100,13 @@ impl Tables {
         self.control.word(0, offset_of!(Control, route_epoch)).fetch_add(1, Ordering::Release);
     }
 
+    /// The epoch that cached next hops carry.
+    #[must_use]
+    pub fn route_epoch(&self) -> u32 {
+        let epoch = self.control.word(0, offset_of!(Control, route_epoch)).load(Ordering::Acquire);
+        u32::try_from(epoch & u64::from(u32::MAX)).unwrap_or(0)
+    }
+
     /// A row.
     #[must_use]
     pub fn row(&self, row: u32) -> Box<Row> {
