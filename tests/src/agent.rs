@@ -1,0 +1,365 @@
+//! The real `splitterd`, at work in the balancer's host.
+
+mod answer;
+mod configuration;
+
+use std::fs::File;
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+pub use answer::{Answer, Change};
+pub use configuration::Configuration;
+
+use crate::cleanup::{Debt, Owed};
+use crate::hosts::Hosts;
+use crate::namespace::Namespace;
+use crate::process::ChildGuard;
+use crate::scratch::Scratch;
+use crate::service::Service;
+use crate::wait::await_until;
+
+/// Longest time that a start, a stop or a detach may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// An agent with its own configuration, state, socket and bpffs. On drop the process ends, the pins go with the bpffs,
+/// and the directory with the rest.
+#[derive(Debug)]
+pub struct Agent {
+    process: Option<ChildGuard>,
+    bpffs: Option<Owed>,
+    notifications: UnixDatagram,
+    balancer: Namespace,
+    quiet: bool,
+    scratch: Scratch,
+}
+
+impl Agent {
+    /// Starts an agent on both interfaces of the balancer, natively, and waits until it says that it is ready.
+    pub fn start(hosts: &Hosts) -> Result<Self> {
+        Self::start_with(hosts, &Configuration::new())
+    }
+
+    /// Starts an agent with `configuration` and waits until it is ready.
+    pub fn start_with(hosts: &Hosts, configuration: &Configuration) -> Result<Self> {
+        let mut agent = Self::prepare(hosts, configuration)?;
+        agent.restart()?;
+        Ok(agent)
+    }
+
+    /// Makes everything that an agent needs, and doesn't start it.
+    pub fn prepare(hosts: &Hosts, configuration: &Configuration) -> Result<Self> {
+        let scratch = Scratch::new("agent")?;
+        for directory in ["bpffs", "resources.d"] {
+            std::fs::create_dir(scratch.join(directory))
+                .with_context(|| format!("cannot make {directory}"))?;
+        }
+        scratch.write("splitterd.toml", &configuration.to_toml(scratch.path()))?;
+        let notifications =
+            UnixDatagram::bind(scratch.join("notify")).context("cannot listen for readiness")?;
+        notifications.set_nonblocking(true)?;
+        let mut agent = Self {
+            process: None,
+            bpffs: None,
+            notifications,
+            balancer: hosts.balancer.clone(),
+            quiet: false,
+            scratch,
+        };
+        agent.mount_bpffs()?;
+        Ok(agent)
+    }
+
+    /// Doesn't print the end of its log on drop.
+    pub fn quiet(mut self) -> Self {
+        self.quiet = true;
+        self
+    }
+
+    /// Writes another configuration, for the next start.
+    pub fn reconfigure(&self, configuration: &Configuration) -> Result<()> {
+        self.scratch.write(
+            "splitterd.toml",
+            &configuration.to_toml(self.scratch.path()),
+        )?;
+        Ok(())
+    }
+
+    /// Starts the agent, after stopping the one that runs, and waits until it is ready.
+    pub fn restart(&mut self) -> Result<()> {
+        self.stop()?;
+        self.forget_notifications();
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.log_path())
+            .context("cannot open the log")?;
+        let mut command = self.command(&[]);
+        command
+            .env("NOTIFY_SOCKET", self.scratch.join("notify"))
+            .stdin(Stdio::null());
+        command.stdout(log.try_clone()?).stderr(log);
+        self.process = Some(ChildGuard::spawn(command)?);
+        self.await_ready()
+    }
+
+    /// Runs `splitterd` with this agent's configuration and `arguments` until it ends, whatever it says.
+    pub fn run(&self, arguments: &[&str]) -> Result<Answer> {
+        Answer::of(self.command(arguments).stdin(Stdio::null()))
+    }
+
+    /// A `splitterd` command with this agent's configuration, in the balancer's host.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.balancer.command(binary("splitterd"));
+        command
+            .arg("--config")
+            .arg(self.scratch.join("splitterd.toml"))
+            .args(arguments);
+        command.env_remove("NOTIFY_SOCKET");
+        command
+    }
+
+    /// Asks the agent to stop (SIGTERM) and waits; the data plane stays. Nothing happens if it doesn't run.
+    pub fn stop(&mut self) -> Result<()> {
+        match self.process.take() {
+            Some(process) => process.stop(PATIENCE).with_context(|| self.story()),
+            None => Ok(()),
+        }
+    }
+
+    /// `kill -9`.
+    pub fn kill9(&mut self) -> Result<()> {
+        self.process
+            .take()
+            .context("no agent runs that could be killed")?
+            .kill9()
+    }
+
+    /// `splitterctl detach`: takes the data plane away, and the agent ends with success.
+    pub fn detach(&mut self) -> Result<()> {
+        self.ctl("detach")?.succeeded()?;
+        let mut process = self
+            .process
+            .take()
+            .context("no agent runs that could be detached")?;
+        let status = process.wait(PATIENCE)?;
+        ensure!(
+            status.success(),
+            "after detach the agent ended with {status}\n{}",
+            self.story()
+        );
+        Ok(())
+    }
+
+    /// What a reboot does to pins: they are gone, and so is the data plane. The state stays. The agent must not run.
+    pub fn reboot(&mut self) -> Result<()> {
+        ensure!(
+            self.process.is_none(),
+            "stop or kill the agent before its host is rebooted"
+        );
+        self.bpffs = None;
+        self.mount_bpffs()
+    }
+
+    /// Runs `splitterctl` with a command line, words parted by spaces.
+    pub fn ctl(&self, line: &str) -> Result<Answer> {
+        self.ctl_words(&line.split_whitespace().collect::<Vec<_>>())
+    }
+
+    /// Runs `splitterctl` with words that may hold spaces.
+    pub fn ctl_words(&self, words: &[&str]) -> Result<Answer> {
+        Answer::of(self.ctl_command(words).stdin(Stdio::null()))
+    }
+
+    /// A `splitterctl` command that reaches this agent.
+    pub fn ctl_command(&self, words: &[&str]) -> Command {
+        let mut command = self.balancer.command(binary("splitterctl"));
+        command.arg("--socket").arg(self.socket()).args(words);
+        command
+    }
+
+    /// Runs `splitterctl LINE -o json`, which must succeed, and returns what it says.
+    pub fn json(&self, line: &str) -> Result<Value> {
+        self.ctl(&format!("{line} -o json"))?.succeeded()?.json()
+    }
+
+    /// Runs a verb that changes one service.
+    pub fn change(&self, line: &str) -> Result<Change> {
+        Change::from_json(&self.json(line)?)
+    }
+
+    /// `splitterctl apply -f -`, which must succeed.
+    pub fn apply(&self, service: &Service) -> Result<Answer> {
+        self.apply_yaml(&service.to_yaml())?.succeeded()
+    }
+
+    /// `splitterctl apply -f -` with any text.
+    pub fn apply_yaml(&self, yaml: &str) -> Result<Answer> {
+        let mut command = self.ctl_command(&["apply", "-f", "-"]);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().context("cannot start splitterctl")?;
+        let mut input = child
+            .stdin
+            .take()
+            .context("splitterctl has no standard input")?;
+        match input.write_all(yaml.as_bytes()) {
+            // It may refuse before it has read everything.
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                bail!("cannot write to splitterctl: {error}")
+            }
+            _ => drop(input),
+        }
+        Ok(Answer::from(
+            child
+                .wait_with_output()
+                .context("cannot wait for splitterctl")?,
+        ))
+    }
+
+    /// `get services NAME -o json`.
+    pub fn service(&self, name: &str) -> Result<Value> {
+        self.json(&format!("get services {name}"))
+    }
+
+    /// The number of pinned flows of a track, as `get services` says it (at most a second old).
+    pub fn flows_of(&self, service: &str, track: &str) -> Result<u64> {
+        let service = self.service(service)?;
+        let tracks = service["tracks"]
+            .as_array()
+            .context("a service without tracks")?;
+        let track = tracks
+            .iter()
+            .find(|one| one["name"] == track)
+            .context("no such track")?;
+        track["flows"]
+            .as_u64()
+            .context("a track without a number of flows")
+    }
+
+    /// The socket of its API.
+    pub fn socket(&self) -> PathBuf {
+        self.scratch.join("splitterd.sock")
+    }
+
+    /// The directory of its state.
+    pub fn state_directory(&self) -> PathBuf {
+        self.scratch.join("state")
+    }
+
+    /// The directory of the resources that it applies at its start.
+    pub fn resources_directory(&self) -> PathBuf {
+        self.scratch.join("resources.d")
+    }
+
+    /// All it has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    /// The process id of the running agent.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(ChildGuard::pid)
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.scratch.join("splitterd.log")
+    }
+
+    fn mount_bpffs(&mut self) -> Result<()> {
+        let path = self.scratch.join("bpffs");
+        let owed = Owed::new(Debt::Mount(path.clone()));
+        let answer = Answer::of(Command::new("mount").args(["-t", "bpf", "bpf"]).arg(&path))?;
+        answer.succeeded().context("cannot mount a bpffs")?;
+        self.bpffs = Some(owed);
+        Ok(())
+    }
+
+    fn forget_notifications(&self) {
+        while self.notifications.recv(&mut [0; 256]).is_ok() {}
+    }
+
+    fn await_ready(&mut self) -> Result<()> {
+        let mut ended = None;
+        let Self {
+            process,
+            notifications,
+            ..
+        } = self;
+        let process = process.as_mut().context("no agent was started")?;
+        let waited = await_until(PATIENCE, "splitterd to be ready", || {
+            ended = process.ended().ok().flatten();
+            ended.is_some() || says_ready(notifications)
+        });
+        if ended.is_some() {
+            self.process = None;
+        }
+        match ended {
+            Some(status) => bail!(
+                "splitterd ended with {status} before it was ready\n{}",
+                self.story()
+            ),
+            None => waited.with_context(|| self.story()),
+        }
+    }
+
+    /// The end of the log, for errors.
+    fn story(&self) -> String {
+        let log = self.log();
+        let lines: Vec<_> = log.lines().collect();
+        format!(
+            "its log ends:\n{}",
+            lines[lines.len().saturating_sub(30)..].join("\n")
+        )
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // The log goes with the directory. The test harness shows this for tests that fail, and for no others.
+        if !self.quiet {
+            eprintln!("splitterd: {}", self.story());
+        }
+    }
+}
+
+/// Whether a notification says READY=1 (sd_notify(3): lines of one datagram).
+fn says_ready(notifications: &UnixDatagram) -> bool {
+    let mut buffer = [0; 1024];
+    notifications.recv(&mut buffer).is_ok_and(|length| {
+        buffer[..length]
+            .split(|&byte| byte == b'\n')
+            .any(|line| line == b"READY=1")
+    })
+}
+
+/// The directory where `cargo xtask build` leaves the binaries: that of the running executable, or of `SPLITTERD`.
+pub fn profile_directory() -> PathBuf {
+    let own = std::env::current_exe().expect("a running program has a path");
+    let directory = own.parent().unwrap_or(Path::new("."));
+    // Test binaries are one level deeper.
+    if directory.ends_with("deps") {
+        directory.parent().unwrap_or(directory).to_owned()
+    } else {
+        directory.to_owned()
+    }
+}
+
+/// The binary `name`: where the variable of its name in capitals says, or beside the running executable.
+fn binary(name: &str) -> PathBuf {
+    let path = std::env::var_os(name.to_uppercase())
+        .map_or_else(|| profile_directory().join(name), PathBuf::from);
+    assert!(
+        path.exists(),
+        "{} is not there: build it with `cargo xtask build`",
+        path.display()
+    );
+    path
+}
