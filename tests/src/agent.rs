@@ -2,16 +2,15 @@
 
 mod answer;
 mod configuration;
+mod ctl;
 
 use std::fs::File;
-use std::io::{ErrorKind, Write as _};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::Value;
 
 pub use answer::{Answer, Change};
 pub use configuration::Configuration;
@@ -21,7 +20,6 @@ use crate::hosts::Hosts;
 use crate::namespace::Namespace;
 use crate::process::ChildGuard;
 use crate::scratch::Scratch;
-use crate::service::Service;
 use crate::wait::await_until;
 
 /// Longest time that a start, a stop or a detach may take on a busy machine.
@@ -32,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Agent {
     process: Option<ChildGuard>,
-    bpffs: Option<Owed>,
+    _bpffs: Owed,
     notifications: UnixDatagram,
     balancer: Namespace,
     quiet: bool,
@@ -63,9 +61,9 @@ impl Agent {
         let notifications =
             UnixDatagram::bind(scratch.join("notify")).context("cannot listen for readiness")?;
         notifications.set_nonblocking(true)?;
-        let mut agent = Self {
+        let agent = Self {
             process: None,
-            bpffs: None,
+            _bpffs: Owed::new(Debt::Mount(scratch.join("bpffs"))),
             notifications,
             balancer: hosts.balancer.clone(),
             quiet: false,
@@ -162,86 +160,17 @@ impl Agent {
             self.process.is_none(),
             "stop or kill the agent before its host is rebooted"
         );
-        self.bpffs = None;
+        self.unmount_bpffs()?;
         self.mount_bpffs()
     }
 
-    /// Runs `splitterctl` with a command line, words parted by spaces.
-    pub fn ctl(&self, line: &str) -> Result<Answer> {
-        self.ctl_words(&line.split_whitespace().collect::<Vec<_>>())
-    }
-
-    /// Runs `splitterctl` with words that may hold spaces.
-    pub fn ctl_words(&self, words: &[&str]) -> Result<Answer> {
-        Answer::of(self.ctl_command(words).stdin(Stdio::null()))
-    }
-
-    /// A `splitterctl` command that reaches this agent.
-    pub fn ctl_command(&self, words: &[&str]) -> Command {
-        let mut command = self.balancer.command(binary("splitterctl"));
-        command.arg("--socket").arg(self.socket()).args(words);
-        command
-    }
-
-    /// Runs `splitterctl LINE -o json`, which must succeed, and returns what it says.
-    pub fn json(&self, line: &str) -> Result<Value> {
-        self.ctl(&format!("{line} -o json"))?.succeeded()?.json()
-    }
-
-    /// Runs a verb that changes one service.
-    pub fn change(&self, line: &str) -> Result<Change> {
-        Change::from_json(&self.json(line)?)
-    }
-
-    /// `splitterctl apply -f -`, which must succeed.
-    pub fn apply(&self, service: &Service) -> Result<Answer> {
-        self.apply_yaml(&service.to_yaml())?.succeeded()
-    }
-
-    /// `splitterctl apply -f -` with any text.
-    pub fn apply_yaml(&self, yaml: &str) -> Result<Answer> {
-        let mut command = self.ctl_command(&["apply", "-f", "-"]);
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut child = command.spawn().context("cannot start splitterctl")?;
-        let mut input = child
-            .stdin
-            .take()
-            .context("splitterctl has no standard input")?;
-        match input.write_all(yaml.as_bytes()) {
-            // It may refuse before it has read everything.
-            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-                bail!("cannot write to splitterctl: {error}")
-            }
-            _ => drop(input),
-        }
-        Ok(Answer::from(
-            child
-                .wait_with_output()
-                .context("cannot wait for splitterctl")?,
-        ))
-    }
-
-    /// `get services NAME -o json`.
-    pub fn service(&self, name: &str) -> Result<Value> {
-        self.json(&format!("get services {name}"))
-    }
-
-    /// The number of pinned flows of a track, as `get services` says it (at most a second old).
-    pub fn flows_of(&self, service: &str, track: &str) -> Result<u64> {
-        let service = self.service(service)?;
-        let tracks = service["tracks"]
-            .as_array()
-            .context("a service without tracks")?;
-        let track = tracks
-            .iter()
-            .find(|one| one["name"] == track)
-            .context("no such track")?;
-        track["flows"]
-            .as_u64()
-            .context("a track without a number of flows")
+    /// Takes the bpffs away, pins and all.
+    pub fn unmount_bpffs(&self) -> Result<()> {
+        let path = self.scratch.join("bpffs");
+        Answer::of(Command::new("umount").arg(path))?
+            .succeeded()
+            .context("cannot unmount the bpffs")?;
+        Ok(())
     }
 
     /// The socket of its API.
@@ -273,12 +202,10 @@ impl Agent {
         self.scratch.join("splitterd.log")
     }
 
-    fn mount_bpffs(&mut self) -> Result<()> {
+    fn mount_bpffs(&self) -> Result<()> {
         let path = self.scratch.join("bpffs");
-        let owed = Owed::new(Debt::Mount(path.clone()));
-        let answer = Answer::of(Command::new("mount").args(["-t", "bpf", "bpf"]).arg(&path))?;
+        let answer = Answer::of(Command::new("mount").args(["-t", "bpf", "bpf"]).arg(path))?;
         answer.succeeded().context("cannot mount a bpffs")?;
-        self.bpffs = Some(owed);
         Ok(())
     }
 

@@ -3,14 +3,9 @@
 //!
 //! ```no_run
 //! # fn main() -> anyhow::Result<()> {
-//! use lab::{Agent, Hosts, Load, Nginx, Service, VIP_V4};
-//!
-//! let hosts = Hosts::new()?;
-//! let _nginx = Nginx::start(&hosts)?;
-//! let agent = Agent::start(&hosts)?;
-//! agent.apply(&Service::web(&[("blue", "95%"), ("green", "5%")]))?;
-//! let load = Load::at(VIP_V4).keep_alive(64).start(&hosts.client)?;
-//! agent.change("cutover web --to green")?;
+//! let site = lab::Site::web(&[("blue", "95%"), ("green", "5%")])?;
+//! let load = site.load().keep_alive(64).start(&site.hosts.client)?;
+//! site.agent.change("cutover web --to green")?;
 //! load.stop()?.assert_nothing_lost();
 //! # Ok(())
 //! # }
@@ -31,6 +26,7 @@ mod ping;
 mod process;
 mod scratch;
 mod service;
+mod site;
 mod udp;
 mod wait;
 
@@ -46,5 +42,6 @@ pub use ping::ping;
 pub use process::ChildGuard;
 pub use scratch::Scratch;
 pub use service::Service;
+pub use site::{BRIEF, SOON, Site};
 pub use udp::UdpEcho;
 pub use wait::{await_some, await_until};

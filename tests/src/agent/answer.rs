@@ -1,6 +1,7 @@
 //! What a command said.
 
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -80,21 +81,25 @@ impl From<Output> for Answer {
 pub struct Change {
     /// The generation that the change made.
     pub generation: u64,
-    /// How long the flip took.
-    pub flip_nanoseconds: u64,
+    /// How long the flip took; none where nothing had to be flipped.
+    pub flip: Option<Duration>,
+    /// The weights before, by track.
+    pub before: Value,
+    /// The weights after, by track.
+    pub after: Value,
 }
 
 impl Change {
     pub(super) fn from_json(json: &Value) -> Result<Self> {
         ensure!(json["kind"] == "Change", "not a Change: {json}");
-        let number = |key: &str| {
-            json[key]
-                .as_u64()
-                .with_context(|| format!("no number {key} in {json}"))
-        };
+        let generation = json["generation"]
+            .as_u64()
+            .with_context(|| format!("no generation in {json}"))?;
         Ok(Self {
-            generation: number("generation")?,
-            flip_nanoseconds: number("flipNanoseconds")?,
+            generation,
+            flip: json["flipNanoseconds"].as_u64().map(Duration::from_nanos),
+            before: json["before"].clone(),
+            after: json["after"].clone(),
         })
     }
 }
