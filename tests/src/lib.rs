@@ -44,4 +44,4 @@ pub use scratch::Scratch;
 pub use service::Service;
 pub use site::{BRIEF, SOON, Site};
 pub use udp::UdpEcho;
-pub use wait::{await_some, await_until};
+pub use wait::{await_some, await_until, for_a_while};

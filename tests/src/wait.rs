@@ -33,3 +33,17 @@ pub fn await_some<T>(
         std::thread::sleep(POLL);
     }
 }
+
+/// Calls `show` again and again for as long as `duration`, `every` so often, and once more at its end.
+pub fn for_a_while(
+    duration: Duration,
+    every: Duration,
+    mut show: impl FnMut() -> Result<()>,
+) -> Result<()> {
+    let end = Instant::now() + duration;
+    while Instant::now() < end {
+        show()?;
+        std::thread::sleep(every.min(end.saturating_duration_since(Instant::now())));
+    }
+    show()
+}
