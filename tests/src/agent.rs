@@ -6,6 +6,7 @@ mod ctl;
 
 use std::fs::File;
 use std::os::unix::net::UnixDatagram;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -108,7 +109,22 @@ impl Agent {
 
     /// Runs `splitterd` with this agent's configuration and `arguments` until it ends, whatever it says.
     pub fn run(&self, arguments: &[&str]) -> Result<Answer> {
-        Answer::of(self.command(arguments).stdin(Stdio::null()))
+        Answer::of(self.command(arguments))
+    }
+
+    /// Runs `splitterd` as [`Agent::run`] does, as another user, in a namespace that root has entered.
+    pub fn run_as(&self, uid: u32) -> Result<Answer> {
+        // A copy, because another user may not get at the build directory.
+        let copy = self.scratch.join("splitterd");
+        std::fs::copy(binary("splitterd"), &copy).context("cannot copy splitterd")?;
+        self.balancer.enter(|| {
+            let mut command = Command::new(&copy);
+            command
+                .arg("--config")
+                .arg(self.scratch.join("splitterd.toml"));
+            command.uid(uid).gid(uid);
+            Answer::of(command)
+        })
     }
 
     /// A `splitterd` command with this agent's configuration, in the balancer's host.
@@ -167,7 +183,9 @@ impl Agent {
     /// Takes the bpffs away, pins and all.
     pub fn unmount_bpffs(&self) -> Result<()> {
         let path = self.scratch.join("bpffs");
-        Answer::of(Command::new("umount").arg(path))?
+        let mut unmount = Command::new("umount");
+        unmount.arg(path);
+        Answer::of(unmount)?
             .succeeded()
             .context("cannot unmount the bpffs")?;
         Ok(())
@@ -204,8 +222,11 @@ impl Agent {
 
     fn mount_bpffs(&self) -> Result<()> {
         let path = self.scratch.join("bpffs");
-        let answer = Answer::of(Command::new("mount").args(["-t", "bpf", "bpf"]).arg(path))?;
-        answer.succeeded().context("cannot mount a bpffs")?;
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "bpf", "bpf"]).arg(path);
+        Answer::of(mount)?
+            .succeeded()
+            .context("cannot mount a bpffs")?;
         Ok(())
     }
 

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 /// Pause between two looks at a condition: short beside anything worth waiting for, long beside the look itself.
-const POLL: Duration = Duration::from_millis(10);
+const POLL: Duration = Duration::from_millis(2);
 
-/// Waits until `condition` holds, looking every 10 ms; `what` completes "still waiting for ...".
+/// Waits until `condition` holds, looking every 2 ms; `what` completes "still waiting for ...".
 pub fn await_until(
     deadline: Duration,
     what: &str,

@@ -1,10 +1,17 @@
 //! What a command said.
 
-use std::process::{Command, Output};
+use std::fs::File;
+use std::io::{Read as _, Seek as _, Write as _};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+
+use crate::process::ChildGuard;
+
+/// Longest time that a command may take.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The outcome of a command.
 #[derive(Clone, Debug)]
@@ -18,12 +25,44 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Runs `command` to its end.
-    pub(crate) fn of(command: &mut Command) -> Result<Self> {
-        Ok(command
-            .output()
-            .with_context(|| format!("cannot run {command:?}"))?
-            .into())
+    /// Runs `command` to its end, which must come within a minute, without input unless it has been given some.
+    ///
+    /// The output goes through files: however much there is, nobody has to read it meanwhile.
+    pub(crate) fn of(command: Command) -> Result<Self> {
+        Self::with_input(command, "")
+    }
+
+    /// Runs `command` with `input` as its standard input.
+    pub(crate) fn with_input(mut command: Command, input: &str) -> Result<Self> {
+        let mut files = [
+            tempfile::tempfile()?,
+            tempfile::tempfile()?,
+            tempfile::tempfile()?,
+        ];
+        let [stdin, stdout, stderr] = &mut files;
+        stdin.write_all(input.as_bytes())?;
+        stdin.rewind()?;
+        command
+            .stdin(stdin.try_clone()?)
+            .stdout(stdout.try_clone()?)
+            .stderr(stderr.try_clone()?);
+        let line = format!("{command:?}");
+        let ended = ChildGuard::spawn(command)?.wait(PATIENCE);
+        let said = Self {
+            code: -1,
+            stdout: text(stdout)?,
+            stderr: text(stderr)?,
+        };
+        match ended {
+            Ok(status) => Ok(Self {
+                code: status.code().unwrap_or(-1),
+                ..said
+            }),
+            Err(error) => Err(error.context(format!(
+                "{line} said so far:\n{}{}",
+                said.stdout, said.stderr
+            ))),
+        }
     }
 
     /// This answer, if the command succeeded; else what it said, as an error.
@@ -66,14 +105,11 @@ impl Answer {
     }
 }
 
-impl From<Output> for Answer {
-    fn from(output: Output) -> Self {
-        Self {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
-    }
+fn text(file: &mut File) -> Result<String> {
+    let mut bytes = Vec::new();
+    file.rewind()?;
+    file.read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The answer of a changing verb: INTERFACE's `Change`.

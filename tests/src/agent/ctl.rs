@@ -1,9 +1,8 @@
 //! What operators do to an agent.
 
-use std::io::{ErrorKind, Write as _};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde_json::Value;
 
 use super::{Agent, Answer, Change, binary};
@@ -17,7 +16,7 @@ impl Agent {
 
     /// Runs `splitterctl` with words that may hold spaces.
     pub fn ctl_words(&self, words: &[&str]) -> Result<Answer> {
-        Answer::of(self.ctl_command(words).stdin(Stdio::null()))
+        Answer::of(self.ctl_command(words))
     }
 
     /// A `splitterctl` command that reaches this agent.
@@ -44,28 +43,7 @@ impl Agent {
 
     /// `splitterctl apply -f -` with any text.
     pub fn apply_yaml(&self, yaml: &str) -> Result<Answer> {
-        let mut command = self.ctl_command(&["apply", "-f", "-"]);
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut child = command.spawn().context("cannot start splitterctl")?;
-        let mut input = child
-            .stdin
-            .take()
-            .context("splitterctl has no standard input")?;
-        match input.write_all(yaml.as_bytes()) {
-            // It may refuse before it has read everything.
-            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-                bail!("cannot write to splitterctl: {error}")
-            }
-            _ => drop(input),
-        }
-        Ok(Answer::from(
-            child
-                .wait_with_output()
-                .context("cannot wait for splitterctl")?,
-        ))
+        Answer::with_input(self.ctl_command(&["apply", "-f", "-"]), yaml)
     }
 
     /// `get services NAME -o json`.

@@ -1,8 +1,5 @@
 //! Hosts on which the agent cannot work.
 
-use std::os::unix::process::CommandExt as _;
-use std::process::Stdio;
-
 use anyhow::Result;
 use lab::{Agent, Answer, Configuration, ForeignXdp, Hosts, Service};
 
@@ -76,14 +73,8 @@ fn a_second_agent_with_the_same_name_is_refused_with_the_first_ones_pid() -> Res
 fn missing_privileges_are_named() -> Result<()> {
     let hosts = Hosts::new()?;
     let agent = Agent::prepare(&hosts, &Configuration::new())?;
-    let mut command = agent.command(&[]);
-    // Nobody: the namespace is entered before, as root.
-    let output = command
-        .uid(65_534)
-        .gid(65_534)
-        .stdin(Stdio::null())
-        .output()?;
-    Answer::from(output).assert_refused(1, &["root"]);
+    // Nobody.
+    agent.run_as(65_534)?.assert_refused(1, &["root"]);
     Ok(())
 }
 
