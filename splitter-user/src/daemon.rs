@@ -225,12 +225,12 @@ fn stop_on_signals(stop: &CancellationToken) -> Result<(), DaemonError> {
 /// # Errors
 /// [`DaemonError`], [`host::HostError::Locked`] among them if it does run.
 pub fn detach(config: &Config) -> Result<(), DaemonError> {
-    let root = config.bpffs.join(&config.name);
-    if !root.exists() {
-        return Err(DaemonError::NotAttached(root));
+    let pins = Pins::new(&config.bpffs, &config.name);
+    if !pins.root().exists() {
+        return Err(DaemonError::NotAttached(pins.root().to_owned()));
     }
-    let lock = host::lock_instance(&root)?;
-    Pins::new(&root).remove()?;
+    let lock = host::lock_instance(pins.root())?;
+    pins.remove()?;
     drop(lock);
     Ok(())
 }

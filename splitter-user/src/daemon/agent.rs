@@ -22,7 +22,7 @@ use crate::writer::{Handle, Request};
 
 /// How long an apply waits for the next hops of backends that are new, so that their first packets
 /// do not meet an unknown neighbour.
-const NEW_HOPS_WAIT: Duration = Duration::from_millis(1500);
+const NEW_HOPS_WAIT: Duration = Duration::from_secs(3);
 
 /// The agent.
 pub(super) struct Daemon {

@@ -39,15 +39,14 @@ pub(super) fn start(config: &Config) -> Result<Started, DaemonError> {
         crate::interface::Interface::find(name).map_err(crate::loader::AttachError::from)?;
     }
     host::ensure_bpffs(&config.bpffs)?;
-    let root = config.bpffs.join(&config.name);
-    let lock = host::lock_instance(&root)?;
+    let pins = Pins::new(&config.bpffs, &config.name);
+    let lock = host::lock_instance(pins.root())?;
     let mut store = Store::open(&config.state_dir)?;
     let secret = secret(&config.state_dir)?;
     check_secret(config, &mut store, &secret)?;
 
     let limits = &config.limits;
     let wanted = Layout::new(limits.services, limits.backends, limits.flows);
-    let pins = Pins::new(&root);
     let Opened { kernel, adopted } = pins.open(wanted, &secret)?;
     // What is made here and not finished is taken away again; what was adopted stays as it was.
     let made = Made { pins: pins.clone(), keep: adopted };

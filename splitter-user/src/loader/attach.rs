@@ -8,6 +8,7 @@ use aya::programs::xdp::{XdpLink, XdpMode as Ask};
 use aya::programs::{ProgramError, Xdp};
 
 use super::object::LoadError;
+use super::pins::pin_name;
 use crate::dataplane::kernel::Kernel;
 use crate::interface::{Interface, InterfaceError, XdpMode};
 
@@ -83,7 +84,7 @@ pub fn attach(kernel: &mut Kernel, links: &Path, interfaces: &[String], mode: Mo
     // All of them are looked at before the first is touched.
     let found = interfaces.iter().map(|name| Interface::find(name)).collect::<Result<Vec<_>, _>>()?;
     for interface in &found {
-        let ours: Vec<u32> = pinned(&links.join(&interface.name))
+        let ours: Vec<u32> = pinned(&links.join(pin_name(&interface.name)))
             .and_then(|link| link.info().ok())
             .map(|link| link.program_id())
             .into_iter()
@@ -96,7 +97,7 @@ pub fn attach(kernel: &mut Kernel, links: &Path, interfaces: &[String], mode: Mo
 }
 
 fn attach_one(program: &mut Xdp, links: &Path, interface: Interface, mode: Mode) -> Result<Attached, AttachError> {
-    let path = links.join(&interface.name);
+    let path = links.join(pin_name(&interface.name));
     if let Some(link) = pinned(&path) {
         let keeps = match (interface.xdp, mode) {
             (None, _) => false,
@@ -177,7 +178,7 @@ fn detach_others(links: &Path, keep: &[String]) {
     let Ok(entries) = fs::read_dir(links) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        if !keep.contains(&name) {
+        if !keep.iter().any(|kept| pin_name(kept) == name) {
             tracing::info!(interface = name, "detaching: the configuration no longer names it");
             if let Err(error) = fs::remove_file(entry.path()) {
                 tracing::warn!(interface = name, %error, "cannot remove the pin of its link");

@@ -19,6 +19,13 @@ use super::object::{LoadError, load};
 use crate::dataplane::kernel::Kernel;
 use crate::dataplane::mapping::Mapping;
 
+/// A name as the BPF file system takes it: it reserves dots (kernel commit 6d8cb045cde6), which names
+/// of interfaces and instances may have; a colon stands for each.
+#[must_use]
+pub fn pin_name(name: &str) -> String {
+    name.replace('.', ":")
+}
+
 /// The pins of one instance.
 #[derive(Debug, Clone)]
 pub struct Pins {
@@ -80,10 +87,16 @@ pub struct Opened {
 }
 
 impl Pins {
-    /// The pins of the instance whose directory is `root`.
+    /// The pins of the instance `name`.
     #[must_use]
-    pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+    pub fn new(bpffs: &Path, name: &str) -> Self {
+        Self { root: bpffs.join(pin_name(name)) }
+    }
+
+    /// The instance's own directory.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     fn directory(&self) -> PathBuf {
@@ -113,7 +126,7 @@ impl Pins {
             let kernel = Kernel::new(load(layout, secret, Some(&maps))?, secret)?;
             return Ok(Opened { kernel, adopted: true });
         }
-        let fresh = self.root.join("pins.new");
+        let fresh = self.root.join("pins-new");
         remove_tree(&fresh)?;
         let maps = fresh.join("maps");
         make(&fresh)?;
@@ -157,7 +170,7 @@ impl Pins {
         // Links first: no packet may meet a program whose maps are going.
         remove_tree(&self.links())?;
         remove_tree(&self.directory())?;
-        remove_tree(&self.root.join("pins.new"))?;
+        remove_tree(&self.root.join("pins-new"))?;
         remove_tree(&self.root)
     }
 }
