@@ -93,7 +93,14 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
     stop_on_signals(&stop)?;
     // Both sockets first: a second agent, or a wrong address, must not cost a data plane.
     let started = start::start(&config)?;
-    let start::Started { lock, pins, writer, kernel_attached, epoch, addresses } = started;
+    let start::Started {
+        lock,
+        pins,
+        writer,
+        kernel_attached,
+        epoch,
+        addresses,
+    } = started;
     let (writer, thread) = writer.start().map_err(io("start the writer's thread"))?;
     let outcome = serve(&config, &stop, &writer, kernel_attached, epoch, addresses).await;
     let detach = matches!(outcome, Ok(true));
@@ -131,14 +138,23 @@ async fn serve(
 
     let group = server::group_id(&config.name).map_err(io("look up the group"))?;
     if group.is_none() {
-        let message = format!("there is no group `{}`: only root may use the socket", config.name);
+        let message = format!(
+            "there is no group `{}`: only root may use the socket",
+            config.name
+        );
         tracing::warn!(message, "access");
-        writer.tell(Request::Condition(ConditionKind::GroupMissing, Some(message)));
+        writer.tell(Request::Condition(
+            ConditionKind::GroupMissing,
+            Some(message),
+        ));
     }
     let listener = server::bind(&config.socket, group)?;
     let metrics = TcpListener::bind(config.metrics.listen)
         .await
-        .map_err(|source| DaemonError::Metrics { listen: config.metrics.listen, source })?;
+        .map_err(|source| DaemonError::Metrics {
+            listen: config.metrics.listen,
+            source,
+        })?;
     let detach = Arc::new(AtomicBool::new(false));
     let agent = Arc::new(agent::Daemon {
         config: config.clone(),
@@ -167,12 +183,21 @@ async fn serve(
 }
 
 fn tell_conditions(config: &Config, writer: &Handle, attached: &[Attached]) {
-    let generic: Vec<&str> =
-        attached.iter().filter(|a| a.mode == XdpMode::Generic).map(|a| a.name.as_str()).collect();
+    let generic: Vec<&str> = attached
+        .iter()
+        .filter(|a| a.mode == XdpMode::Generic)
+        .map(|a| a.name.as_str())
+        .collect();
     if !generic.is_empty() {
-        let message = format!("XDP runs in generic mode on {}: it works, but slowly", generic.join(", "));
+        let message = format!(
+            "XDP runs in generic mode on {}: it works, but slowly",
+            generic.join(", ")
+        );
         tracing::warn!(message, xdp_mode = %config.xdp_mode, "generic mode");
-        writer.tell(Request::Condition(ConditionKind::GenericMode, Some(message)));
+        writer.tell(Request::Condition(
+            ConditionKind::GenericMode,
+            Some(message),
+        ));
     }
 }
 
@@ -198,9 +223,17 @@ async fn forward_news(mut outputs: crate::nexthop::Outputs, writer: Handle) {
 }
 
 /// Waits until every address wanted has a next hop, or a reason why not, or the time is over.
-async fn settle_hops(addresses: &watch::Sender<BTreeSet<IpAddr>>, mut hops: watch::Receiver<NextHops>, most: Duration) {
+async fn settle_hops(
+    addresses: &watch::Sender<BTreeSet<IpAddr>>,
+    mut hops: watch::Receiver<NextHops>,
+    most: Duration,
+) {
     let wanted = addresses.borrow().clone();
-    let settled = |known: &NextHops| wanted.iter().all(|address| known.hops.contains_key(address));
+    let settled = |known: &NextHops| {
+        wanted
+            .iter()
+            .all(|address| known.hops.contains_key(address))
+    };
     // Running out of time is fine: what is missing shows as a condition.
     let _settled = tokio::time::timeout(most, hops.wait_for(settled)).await;
 }

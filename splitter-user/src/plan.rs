@@ -40,20 +40,38 @@ impl Plan {
 ///
 /// # Errors
 /// Why it is refused; nothing changes then.
-pub fn plan(world: &World, command: &Command, expected: Option<u64>, now: u64) -> Result<Plan, ApiError> {
+pub fn plan(
+    world: &World,
+    command: &Command,
+    expected: Option<u64>,
+    now: u64,
+) -> Result<Plan, ApiError> {
     check_generation(world, command, expected)?;
     let mut next = world.clone();
-    let mut draft = Draft { world, next: &mut next, concerned: Vec::new(), warnings: BTreeMap::new() };
+    let mut draft = Draft {
+        world,
+        next: &mut next,
+        concerned: Vec::new(),
+        warnings: BTreeMap::new(),
+    };
     match command {
         Command::Apply { yaml, origin } => apply::apply(&mut draft, yaml, origin)?,
         Command::Delete { service, .. } => apply::delete(&mut draft, service)?,
         Command::SetWeight { target, weights } => shift::set_weight(&mut draft, target, weights)?,
         Command::Cutover { target, to } => shift::cutover(&mut draft, target, to)?,
         Command::Undo { target } => shift::undo(&mut draft, target)?,
-        Command::Drain { service, what, timeout } => drain::drain(&mut draft, service, what, *timeout, now)?,
+        Command::Drain {
+            service,
+            what,
+            timeout,
+        } => drain::drain(&mut draft, service, what, *timeout, now)?,
         Command::Ready { service, what } => drain::ready(&mut draft, service, what)?,
     }
-    let Draft { concerned, mut warnings, .. } = draft;
+    let Draft {
+        concerned,
+        mut warnings,
+        ..
+    } = draft;
     let mut plan = Plan {
         next,
         touched: Vec::new(),
@@ -73,9 +91,12 @@ pub fn plan(world: &World, command: &Command, expected: Option<u64>, now: u64) -
             _ => {}
         }
         let notes = warnings.remove(&name).unwrap_or_default();
-        plan.changes.push(change(&name, before, plan.next.services.get(&name), notes));
+        plan.changes
+            .push(change(&name, before, plan.next.services.get(&name), notes));
     }
-    plan.next.number(world, now).map_err(|error| ApiError::refused(error.to_string()))?;
+    plan.next
+        .number(world, now)
+        .map_err(|error| ApiError::refused(error.to_string()))?;
     Ok(plan)
 }
 
@@ -103,10 +124,15 @@ impl Draft<'_> {
         match target {
             Target::Service(name) => Ok(vec![name.clone()]),
             Target::Release(release) => {
-                let names: Vec<String> = self.world.of_release(release).map(str::to_owned).collect();
+                let names: Vec<String> =
+                    self.world.of_release(release).map(str::to_owned).collect();
                 if names.is_empty() {
-                    let mut releases: Vec<&str> =
-                        self.world.services.values().filter_map(|s| s.spec.release.as_deref()).collect();
+                    let mut releases: Vec<&str> = self
+                        .world
+                        .services
+                        .values()
+                        .filter_map(|s| s.spec.release.as_deref())
+                        .collect();
                     releases.sort_unstable();
                     releases.dedup();
                     return Err(ApiError::not_found(format!(
@@ -120,7 +146,10 @@ impl Draft<'_> {
     }
 
     fn warn(&mut self, service: &str, text: impl Into<String>) {
-        self.warnings.entry(service.to_owned()).or_default().push(text.into());
+        self.warnings
+            .entry(service.to_owned())
+            .or_default()
+            .push(text.into());
     }
 }
 
@@ -135,27 +164,46 @@ fn known(what: &str, names: &[impl AsRef<str>]) -> String {
 /// No such service.
 #[must_use]
 pub fn unknown_service(name: &str, names: &[impl AsRef<str>]) -> ApiError {
-    ApiError::not_found(format!("there is no service `{name}`; {}", known("services in force", names)))
+    ApiError::not_found(format!(
+        "there is no service `{name}`; {}",
+        known("services in force", names)
+    ))
 }
 
-fn check_generation(world: &World, command: &Command, expected: Option<u64>) -> Result<(), ApiError> {
-    let Some(expected) = expected else { return Ok(()) };
+fn check_generation(
+    world: &World,
+    command: &Command,
+    expected: Option<u64>,
+) -> Result<(), ApiError> {
+    let Some(expected) = expected else {
+        return Ok(());
+    };
     let names: Vec<String> = match command {
         Command::Apply { yaml, origin } => {
             let file = crate::resource::read(yaml, origin).map_err(apply::refused)?;
-            file.services.into_iter().map(|service| service.name).collect()
+            file.services
+                .into_iter()
+                .map(|service| service.name)
+                .collect()
         }
-        Command::Delete { service, .. } | Command::Drain { service, .. } | Command::Ready { service, .. } => {
+        Command::Delete { service, .. }
+        | Command::Drain { service, .. }
+        | Command::Ready { service, .. } => {
             vec![service.clone()]
         }
-        Command::SetWeight { target, .. } | Command::Cutover { target, .. } | Command::Undo { target } => match target {
+        Command::SetWeight { target, .. }
+        | Command::Cutover { target, .. }
+        | Command::Undo { target } => match target {
             Target::Service(name) => vec![name.clone()],
             Target::Release(release) => world.of_release(release).map(str::to_owned).collect(),
         },
     };
     for name in names {
         // A service that is not there is at generation 0.
-        let found = world.services.get(&name).map_or(0, |service| service.generation);
+        let found = world
+            .services
+            .get(&name)
+            .map_or(0, |service| service.generation);
         if found != expected {
             return Err(ApiError::conflict(format!(
                 "service {name} is at generation {found}, not {expected}: somebody changed it; look at it with \
@@ -167,10 +215,17 @@ fn check_generation(world: &World, command: &Command, expected: Option<u64>) -> 
 }
 
 /// What one service's change looks like from outside.
-fn change(name: &str, before: Option<&ServiceState>, after: Option<&ServiceState>, warnings: Vec<String>) -> Change {
+fn change(
+    name: &str,
+    before: Option<&ServiceState>,
+    after: Option<&ServiceState>,
+    warnings: Vec<String>,
+) -> Change {
     let weights = |service: Option<&ServiceState>| service.map(in_force).unwrap_or_default();
     let moved = match (before, after) {
-        (Some(before), Some(after)) => crate::table::split::moved(&before.split.slots, &after.split.slots),
+        (Some(before), Some(after)) => {
+            crate::table::split::moved(&before.split.slots, &after.split.slots)
+        }
         _ => 0,
     };
     Change {
@@ -189,13 +244,23 @@ fn change(name: &str, before: Option<&ServiceState>, after: Option<&ServiceState
 fn in_force(service: &ServiceState) -> BTreeMap<String, String> {
     let weights = service.weights();
     if service.drained_tracks.is_empty() {
-        return weights.into_iter().map(|(name, weight)| (name, weight.to_string())).collect();
+        return weights
+            .into_iter()
+            .map(|(name, weight)| (name, weight.to_string()))
+            .collect();
     }
-    let Ok(shares) = service.shares() else { return BTreeMap::new() };
+    let Ok(shares) = service.shares() else {
+        return BTreeMap::new();
+    };
     let whole: u64 = shares.iter().map(|share| share.parts).sum();
     shares
         .iter()
-        .map(|share| (share.name.to_owned(), percent(share.parts, whole).unwrap_or_else(|| "0".to_owned())))
+        .map(|share| {
+            (
+                share.name.to_owned(),
+                percent(share.parts, whole).unwrap_or_else(|| "0".to_owned()),
+            )
+        })
         .collect()
 }
 

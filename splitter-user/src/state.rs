@@ -62,7 +62,10 @@ impl World {
     /// The specs of all services, as validation wants them.
     #[must_use]
     pub fn specs(&self) -> BTreeMap<String, model::Service> {
-        self.services.iter().map(|(name, service)| (name.clone(), service.spec.clone())).collect()
+        self.services
+            .iter()
+            .map(|(name, service)| (name.clone(), service.spec.clone()))
+            .collect()
     }
 
     /// Services of a release, by name.
@@ -76,7 +79,9 @@ impl World {
     /// The service of a listener.
     #[must_use]
     pub fn owner_of(&self, listener: &Listener) -> Option<&ServiceState> {
-        self.services.values().find(|service| service.spec.listeners.contains(listener))
+        self.services
+            .values()
+            .find(|service| service.spec.listeners.contains(listener))
     }
 
     /// How long flows of a backend may be silent.
@@ -100,7 +105,13 @@ impl World {
         let mut backends = BTreeSet::new();
         for (name, service) in &self.services {
             self.service_ids.take(name, "limits.services")?;
-            listeners.extend(service.spec.listeners.iter().map(|listener| (*listener, name.clone())));
+            listeners.extend(
+                service
+                    .spec
+                    .listeners
+                    .iter()
+                    .map(|listener| (*listener, name.clone())),
+            );
             for track in &service.spec.tracks {
                 backends.extend(track.backends.iter().map(|backend| BackendKey {
                     service: name.clone(),
@@ -111,19 +122,28 @@ impl World {
             }
         }
         for (listener, service) in &listeners {
-            let id = self.listener_ids.take(listener, "the listeners that limits.services allows (4 for each)")?;
-            self.listener_services.entry(id).or_default().insert(service.clone());
+            let id = self.listener_ids.take(
+                listener,
+                "the listeners that limits.services allows (4 for each)",
+            )?;
+            self.listener_services
+                .entry(id)
+                .or_default()
+                .insert(service.clone());
         }
         for backend in &backends {
             self.backend_ids.take(backend, "limits.backends")?;
         }
         let deadline = |service: Option<&ServiceState>| {
-            let timeout = service.map_or(std::time::Duration::ZERO, |service| service.spec.drain.timeout);
+            let timeout = service.map_or(std::time::Duration::ZERO, |service| {
+                service.spec.drain.timeout
+            });
             now.saturating_add(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX))
         };
         for listener in self.listener_ids.active() {
             if !listeners.iter().any(|(wanted, _)| *wanted == listener) {
-                self.listener_ids.delete(&listener, deadline(before.owner_of(&listener)));
+                self.listener_ids
+                    .delete(&listener, deadline(before.owner_of(&listener)));
             }
         }
         for backend in self.backend_ids.active() {

@@ -60,7 +60,10 @@ pub fn render(figures: &Figures) -> Result<String, std::fmt::Error> {
             service: key.service.clone(),
             track: key.track.clone(),
             version: backend.version.clone().unwrap_or_default(),
-            backend: key.port.map_or_else(|| key.address.to_string(), |port| SocketAddr::new(key.address, port).to_string()),
+            backend: key.port.map_or_else(
+                || key.address.to_string(),
+                |port| SocketAddr::new(key.address, port).to_string(),
+            ),
         };
         new_flows.get_or_create(&labels).inc_by(backend.new_flows);
         flows.get_or_create(&labels).inc_by(signed(backend.flows));
@@ -76,19 +79,36 @@ pub fn render(figures: &Figures) -> Result<String, std::fmt::Error> {
             version: track.version.clone().unwrap_or_default(),
         };
         let slots = u32::try_from(SLOTS).unwrap_or(u32::MAX);
-        ratio.get_or_create(&labels).set(f64::from(track.slots) / f64::from(slots));
+        ratio
+            .get_or_create(&labels)
+            .set(f64::from(track.slots) / f64::from(slots));
     }
-    registry.register("weight_ratio", "Applied share of new flows: slots of 65,536", ratio);
+    registry.register(
+        "weight_ratio",
+        "Applied share of new flows: slots of 65,536",
+        ratio,
+    );
 
     let generation = Family::<ServiceLabels, Gauge>::default();
     for (service, number) in &figures.generations {
-        generation.get_or_create(&ServiceLabels { service: service.clone() }).set(signed(*number));
+        generation
+            .get_or_create(&ServiceLabels {
+                service: service.clone(),
+            })
+            .set(signed(*number));
     }
-    registry.register("generation", "Number of the last operator's change", generation);
+    registry.register(
+        "generation",
+        "Number of the last operator's change",
+        generation,
+    );
 
     let verdicts = Family::<VerdictLabels, Counter>::default();
     for (reason, packets) in &figures.verdicts {
-        let labels = VerdictLabels { verdict: reason.action().name(), reason: reason.name() };
+        let labels = VerdictLabels {
+            verdict: reason.action().name(),
+            reason: reason.name(),
+        };
         verdicts.get_or_create(&labels).inc_by(*packets);
     }
     registry.register("verdicts", "Packets by verdict and reason", verdicts);
@@ -102,7 +122,11 @@ pub fn render(figures: &Figures) -> Result<String, std::fmt::Error> {
 
     let conditions = Family::<ConditionLabels, Gauge>::default();
     for condition in &figures.conditions {
-        conditions.get_or_create(&ConditionLabels { r#type: format!("{condition:?}") }).set(1);
+        conditions
+            .get_or_create(&ConditionLabels {
+                r#type: format!("{condition:?}"),
+            })
+            .set(1);
     }
     registry.register("condition", "1 for each condition that holds", conditions);
 
@@ -119,7 +143,11 @@ fn signed(number: u64) -> i64 {
 ///
 /// # Errors
 /// What the socket says.
-pub async fn serve(listener: TcpListener, writer: Handle, stop: CancellationToken) -> std::io::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    writer: Handle,
+    stop: CancellationToken,
+) -> std::io::Result<()> {
     use axum::http::{StatusCode, header};
     use axum::response::IntoResponse as _;
     let scrape = move || {
@@ -139,5 +167,7 @@ pub async fn serve(listener: TcpListener, writer: Handle, stop: CancellationToke
         }
     };
     let routes = axum::Router::new().route("/metrics", axum::routing::get(scrape));
-    axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await
+    axum::serve(listener, routes)
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .await
 }

@@ -22,8 +22,8 @@ use splitter_ebpf::abi::{Hop, ROWS, TABLES};
 use tokio::sync::{oneshot, watch};
 
 use crate::api::types::{
-    Actor, ApiError, Change, ChangeRequest, Condition, DrainTarget, DrainView, FlowFilter, FlowList, FlowTableView,
-    LimitsView, ServiceStatus, ServiceView,
+    Actor, ApiError, Change, ChangeRequest, Condition, DrainTarget, DrainView, FlowFilter,
+    FlowList, FlowTableView, LimitsView, ServiceStatus, ServiceView,
 };
 use crate::dataplane::{DataPlane, PlaneError};
 use crate::nexthop::NextHops;
@@ -105,13 +105,17 @@ impl Handle {
     /// The answer's own, or that the writer is busy or gone.
     pub async fn ask<T>(&self, request: impl FnOnce(Answer<T>) -> Request) -> Result<T, ApiError> {
         let (answer, answered) = oneshot::channel();
-        self.queue.try_send(request(answer)).map_err(|error| match error {
-            TrySendError::Full(_) => {
-                ApiError::internal(format!("the agent is busy: {QUEUE} requests wait already; try again"))
-            }
-            TrySendError::Disconnected(_) => ApiError::internal("the agent is stopping"),
-        })?;
-        answered.await.map_err(|_| ApiError::internal("the agent is stopping"))?
+        self.queue
+            .try_send(request(answer))
+            .map_err(|error| match error {
+                TrySendError::Full(_) => ApiError::internal(format!(
+                    "the agent is busy: {QUEUE} requests wait already; try again"
+                )),
+                TrySendError::Disconnected(_) => ApiError::internal("the agent is stopping"),
+            })?;
+        answered
+            .await
+            .map_err(|_| ApiError::internal("the agent is stopping"))?
     }
 }
 
@@ -125,7 +129,9 @@ pub enum WriterError {
     #[error(transparent)]
     Plane(#[from] PlaneError),
     /// The journal holds something that this agent cannot read.
-    #[error("the state of service {service} cannot be read: {message}; it was written by another version of the agent")]
+    #[error(
+        "the state of service {service} cannot be read: {message}; it was written by another version of the agent"
+    )]
     Record {
         /// The service.
         service: String,
@@ -166,7 +172,9 @@ impl<D: DataPlane + 'static> Writer<D> {
     /// If the system gives no thread.
     pub fn start(self) -> std::io::Result<(Handle, std::thread::JoinHandle<D>)> {
         let (queue, requests) = sync_channel(QUEUE);
-        let thread = std::thread::Builder::new().name("writer".into()).spawn(move || self.run(&requests))?;
+        let thread = std::thread::Builder::new()
+            .name("writer".into())
+            .spawn(move || self.run(&requests))?;
         Ok((Handle { queue }, thread))
     }
 
@@ -226,22 +234,38 @@ impl<D: DataPlane + 'static> Writer<D> {
     fn serve(&mut self, request: Request) {
         // An asker that is gone by now does not want the answer.
         match request {
-            Request::Change(change, actor, answer) => drop(answer.send(self.change(&change, actor))),
-            Request::Services(name, answer) => drop(answer.send(self.service_views(name.as_deref()))),
+            Request::Change(change, actor, answer) => {
+                drop(answer.send(self.change(&change, actor)))
+            }
+            Request::Services(name, answer) => {
+                drop(answer.send(self.service_views(name.as_deref())))
+            }
             Request::Flows(filter, answer) => drop(answer.send(self.flow_list(&filter))),
             Request::Status(answer) => drop(answer.send(Ok(self.status()))),
             Request::Export(answer) => drop(answer.send(self.export())),
-            Request::Drain(service, what, answer) => drop(answer.send(self.drain_view(&service, &what))),
+            Request::Drain(service, what, answer) => {
+                drop(answer.send(self.drain_view(&service, &what)))
+            }
             Request::Figures(answer) => drop(answer.send(self.figures())),
             Request::Hops(hops) => self.set_hops(hops),
             Request::RoutesChanged => self.plane.tables().bump_route_epoch(),
             Request::Condition(kind, Some(message)) => self.raise(kind, message),
             Request::Condition(kind, None) => self.lower(kind),
-            Request::Remember(key, value, answer) => drop(answer.send(
-                self.store.set_meta(&key, &value).map_err(|error| ApiError::internal(error.to_string())),
-            )),
+            Request::Remember(key, value, answer) => drop(
+                answer.send(
+                    self.store
+                        .set_meta(&key, &value)
+                        .map_err(|error| ApiError::internal(error.to_string())),
+                ),
+            ),
             Request::Recall(key, answer) => {
-                drop(answer.send(self.store.meta(&key).map_err(|error| ApiError::internal(error.to_string()))));
+                drop(
+                    answer.send(
+                        self.store
+                            .meta(&key)
+                            .map_err(|error| ApiError::internal(error.to_string())),
+                    ),
+                );
             }
             Request::Stop(done) => drop(done),
         }
@@ -258,7 +282,10 @@ impl<D: DataPlane + 'static> Writer<D> {
         if missing.is_empty() {
             self.lower(crate::api::types::ConditionKind::NeighbourMissing);
         } else {
-            self.raise(crate::api::types::ConditionKind::NeighbourMissing, missing.join("; "));
+            self.raise(
+                crate::api::types::ConditionKind::NeighbourMissing,
+                missing.join("; "),
+            );
         }
     }
 
@@ -280,7 +307,12 @@ impl<D: DataPlane + 'static> Writer<D> {
 
     /// Tells which backends packets may go to.
     fn publish_addresses(&self) {
-        let wanted: BTreeSet<IpAddr> = self.world.backend_ids.iter().map(|(_, key, _)| key.address).collect();
+        let wanted: BTreeSet<IpAddr> = self
+            .world
+            .backend_ids
+            .iter()
+            .map(|(_, key, _)| key.address)
+            .collect();
         self.addresses.send_if_modified(|addresses| {
             let changed = *addresses != wanted;
             *addresses = wanted;
@@ -289,8 +321,19 @@ impl<D: DataPlane + 'static> Writer<D> {
     }
 
     fn missing_neighbours(&self) -> Vec<String> {
-        let wanted: BTreeSet<IpAddr> = self.world.backend_ids.active().iter().map(|key| key.address).collect();
-        let reason = |address| self.hops.missing.get(address).map(|why| format!("{address}: {why}"));
+        let wanted: BTreeSet<IpAddr> = self
+            .world
+            .backend_ids
+            .active()
+            .iter()
+            .map(|key| key.address)
+            .collect();
+        let reason = |address| {
+            self.hops
+                .missing
+                .get(address)
+                .map(|why| format!("{address}: {why}"))
+        };
         wanted.iter().filter_map(reason).collect()
     }
 
@@ -311,7 +354,9 @@ impl<D: DataPlane + 'static> Writer<D> {
 
 /// Milliseconds since 1970.
 fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO);
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 

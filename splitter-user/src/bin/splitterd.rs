@@ -10,10 +10,17 @@ use tracing_subscriber::EnvFilter;
 
 /// Splits the traffic of this host's listeners with XDP. Stopping it leaves the data plane running.
 #[derive(Debug, Parser)]
-#[command(version, after_help = "Logs go to standard error; RUST_LOG=debug says more.")]
+#[command(
+    version,
+    after_help = "Logs go to standard error; RUST_LOG=debug says more."
+)]
 struct Arguments {
     /// The configuration.
-    #[arg(long, value_name = "FILE", default_value = "/etc/splitter/splitterd.toml")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/etc/splitter/splitterd.toml"
+    )]
     config: PathBuf,
     /// Check the configuration and exit.
     #[arg(long)]
@@ -30,11 +37,19 @@ fn main() -> ExitCode {
         Err(error) => {
             // Help and version are no failures; a closed pipe is none either.
             let _printed = error.print();
-            return if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+            return if error.use_stderr() {
+                ExitCode::FAILURE
+            } else {
+                ExitCode::SUCCESS
+            };
         }
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -55,6 +70,9 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         println!("detached: the program is off all interfaces");
         return Ok(());
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
     Ok(runtime.block_on(daemon::run(config))?)
 }

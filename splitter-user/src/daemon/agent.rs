@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::Agent;
 use crate::api::types::{
-    Actor, AgentView, ApiError, Change, ChangeRequest, Command, DrainTarget, DrainView, Finding, FlowFilter, FlowList,
-    InterfaceView, ServiceView, StatusView, XdpMode,
+    Actor, AgentView, ApiError, Change, ChangeRequest, Command, DrainTarget, DrainView, Finding,
+    FlowFilter, FlowList, InterfaceView, ServiceView, StatusView, XdpMode,
 };
 use crate::config::Config;
 use crate::interface;
@@ -39,8 +39,14 @@ pub(super) struct Daemon {
 impl Daemon {
     /// Finds the ways to backends before they take flows.
     async fn find_ways(&self, yaml: &str) {
-        let Ok(file) = crate::resource::read(yaml, "") else { return };
-        let backends = file.services.iter().flat_map(|service| &service.tracks).flat_map(|track| &track.backends);
+        let Ok(file) = crate::resource::read(yaml, "") else {
+            return;
+        };
+        let backends = file
+            .services
+            .iter()
+            .flat_map(|service| &service.tracks)
+            .flat_map(|track| &track.backends);
         let asked: BTreeSet<IpAddr> = backends.map(|backend| backend.address).collect();
         let known = |hops: &NextHops| asked.iter().all(|address| hops.hops.contains_key(address));
         let mut hops = self.hops.clone();
@@ -64,31 +70,41 @@ impl Agent for Daemon {
         if let (Command::Apply { yaml, .. }, false) = (&request.command, request.dry_run) {
             self.find_ways(yaml).await;
         }
-        self.writer.ask(|answer| Request::Change(Box::new(request), actor, answer)).await
+        self.writer
+            .ask(|answer| Request::Change(Box::new(request), actor, answer))
+            .await
     }
 
     async fn services(&self, name: Option<&str>) -> Result<Vec<ServiceView>, ApiError> {
-        self.writer.ask(|answer| Request::Services(name.map(str::to_owned), answer)).await
+        self.writer
+            .ask(|answer| Request::Services(name.map(str::to_owned), answer))
+            .await
     }
 
     async fn flows(&self, filter: FlowFilter) -> Result<FlowList, ApiError> {
-        self.writer.ask(|answer| Request::Flows(filter, answer)).await
+        self.writer
+            .ask(|answer| Request::Flows(filter, answer))
+            .await
     }
 
     async fn status(&self) -> Result<StatusView, ApiError> {
         let plane = self.writer.ask(Request::Status).await?;
         let there = interface::list().unwrap_or_default();
         let interfaces = self.attached.iter().map(|attached| {
-            let now = there.iter().find(|interface| interface.name == attached.name);
+            let now = there
+                .iter()
+                .find(|interface| interface.name == attached.name);
             InterfaceView {
                 name: attached.name.clone(),
                 index: now.map(|interface| interface.index),
-                xdp_mode: now.and_then(|interface| interface.xdp).map(|xdp| match xdp.mode {
-                    interface::XdpMode::Generic => XdpMode::Generic,
-                    interface::XdpMode::Native | interface::XdpMode::Hardware | interface::XdpMode::Several => {
-                        XdpMode::Native
-                    }
-                }),
+                xdp_mode: now
+                    .and_then(|interface| interface.xdp)
+                    .map(|xdp| match xdp.mode {
+                        interface::XdpMode::Generic => XdpMode::Generic,
+                        interface::XdpMode::Native
+                        | interface::XdpMode::Hardware
+                        | interface::XdpMode::Several => XdpMode::Native,
+                    }),
             }
         });
         Ok(StatusView {
@@ -112,17 +128,24 @@ impl Agent for Daemon {
     }
 
     async fn doctor(&self) -> Result<Vec<Finding>, ApiError> {
-        let services = self.writer.ask(|answer| Request::Services(None, answer)).await?;
-        let vips: BTreeSet<IpAddr> =
-            services.iter().flat_map(|service| &service.listeners).map(|listener| listener.vip).collect();
+        let services = self
+            .writer
+            .ask(|answer| Request::Services(None, answer))
+            .await?;
+        let vips: BTreeSet<IpAddr> = services
+            .iter()
+            .flat_map(|service| &service.listeners)
+            .map(|listener| listener.vip)
+            .collect();
         let inputs = crate::doctor::Inputs {
             interfaces: self.config.interfaces.clone(),
             vips: vips.into_iter().collect(),
             bpffs: self.config.bpffs.clone(),
         };
-        let mut findings = tokio::task::spawn_blocking(move || crate::doctor::local_findings(&inputs))
-            .await
-            .map_err(|error| ApiError::internal(error.to_string()))?;
+        let mut findings =
+            tokio::task::spawn_blocking(move || crate::doctor::local_findings(&inputs))
+                .await
+                .map_err(|error| ApiError::internal(error.to_string()))?;
         for condition in self.writer.ask(Request::Status).await?.conditions {
             findings.push(Finding {
                 check: format!("{:?}", condition.kind),
@@ -142,6 +165,8 @@ impl Agent for Daemon {
     }
 
     async fn drain_state(&self, service: &str, what: &DrainTarget) -> Result<DrainView, ApiError> {
-        self.writer.ask(|answer| Request::Drain(service.to_owned(), what.clone(), answer)).await
+        self.writer
+            .ask(|answer| Request::Drain(service.to_owned(), what.clone(), answer))
+            .await
     }
 }

@@ -22,8 +22,15 @@ pub(super) async fn apply_all(agent: &Daemon, directory: &Path) {
             return;
         }
     };
-    let is_yaml = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "yaml" || ending == "yml");
-    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(is_yaml).collect();
+    let is_yaml = |path: &PathBuf| {
+        path.extension()
+            .is_some_and(|ending| ending == "yaml" || ending == "yml")
+    };
+    let mut files: Vec<PathBuf> = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(is_yaml)
+        .collect();
     files.sort();
     for file in files {
         if let Err(message) = apply(agent, &file).await {
@@ -36,7 +43,10 @@ async fn apply(agent: &Daemon, file: &Path) -> Result<(), String> {
     let yaml = fs::read_to_string(file).map_err(|error| error.to_string())?;
     let key = format!("resource:{}", file.display());
     let content = format!("{:016x}", digest([0, 0], yaml.as_bytes()));
-    let applied = agent.writer.ask(|answer| Request::Recall(key.clone(), answer)).await;
+    let applied = agent
+        .writer
+        .ask(|answer| Request::Recall(key.clone(), answer))
+        .await;
     if applied.map_err(|error| error.message)?.as_deref() == Some(&content) {
         tracing::debug!(file = %file.display(), "unchanged since it was last applied");
         return Ok(());
@@ -53,5 +63,9 @@ async fn apply(agent: &Daemon, file: &Path) -> Result<(), String> {
         .await
         .map_err(|error| format!("{}\n{}", error.message, error.details.join("\n")))?;
     tracing::info!(file = %file.display(), services = changes.len(), "applied");
-    agent.writer.ask(|answer| Request::Remember(key, content, answer)).await.map_err(|error| error.message)
+    agent
+        .writer
+        .ask(|answer| Request::Remember(key, content, answer))
+        .await
+        .map_err(|error| error.message)
 }

@@ -49,7 +49,10 @@ pub(super) fn start(config: &Config) -> Result<Started, DaemonError> {
     let wanted = Layout::new(limits.services, limits.backends, limits.flows);
     let Opened { kernel, adopted } = pins.open(wanted, &secret)?;
     // What is made here and not finished is taken away again; what was adopted stays as it was.
-    let made = Made { pins: pins.clone(), keep: adopted };
+    let made = Made {
+        pins: pins.clone(),
+        keep: adopted,
+    };
     if adopted {
         tracing::info!("the data plane runs already: taking it over");
     }
@@ -68,7 +71,14 @@ pub(super) fn start(config: &Config) -> Result<Started, DaemonError> {
     let kernel_attached = attach(writer.plane_mut(), &pins.links(), &config.interfaces, mode)?;
     let epoch = writer.route_epoch();
     made.done();
-    Ok(Started { lock, pins, writer, kernel_attached, epoch, addresses })
+    Ok(Started {
+        lock,
+        pins,
+        writer,
+        kernel_attached,
+        epoch,
+        addresses,
+    })
 }
 
 /// The state remembers which secret it was made with, without telling it.
@@ -76,7 +86,9 @@ fn check_secret(config: &Config, store: &mut Store, secret: &[u8; 32]) -> Result
     const KEY: &str = "secret";
     let name = format!("{:016x}", digest(derive(secret, "name", ""), b"secret"));
     match store.meta(KEY)? {
-        Some(there) if there != name => Err(DaemonError::OtherSecret { path: config.state_dir.join("secret") }),
+        Some(there) if there != name => Err(DaemonError::OtherSecret {
+            path: config.state_dir.join("secret"),
+        }),
         Some(_) => Ok(()),
         None => Ok(store.set_meta(KEY, &name)?),
     }

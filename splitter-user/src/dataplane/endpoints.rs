@@ -13,7 +13,9 @@ use super::mapping::Mapping;
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum EndpointError {
     /// Both its buckets are full.
-    #[error("the endpoint table is full; raise limits.services or limits.backends, and detach once so that it grows")]
+    #[error(
+        "the endpoint table is full; raise limits.services or limits.backends, and detach once so that it grows"
+    )]
     Full,
 }
 
@@ -33,7 +35,13 @@ impl EndpointTable {
     #[must_use]
     pub fn new(tags: Mapping<u64>, entries: Mapping<Endpoint>, seed: Key) -> Self {
         let mask = tags.len() as u64 - 1;
-        Self { tags, entries, seed, mask, freed: Vec::new() }
+        Self {
+            tags,
+            entries,
+            seed,
+            mask,
+            freed: Vec::new(),
+        }
     }
 
     /// The two buckets of an endpoint, and its tag.
@@ -50,10 +58,15 @@ impl EndpointTable {
 
     fn find(&self, address: WireAddress, meta: u64) -> Option<(usize, usize)> {
         let (buckets, tag) = self.place(address, meta);
-        buckets.into_iter().flat_map(|bucket| (0..tags::LANES).map(move |lane| (bucket, lane))).find(|(bucket, lane)| {
-            let entry = self.entries.read(bucket * tags::LANES + lane);
-            tags::get(self.word(*bucket), *lane) == tag && entry.address == address && entry.meta == meta
-        })
+        buckets
+            .into_iter()
+            .flat_map(|bucket| (0..tags::LANES).map(move |lane| (bucket, lane)))
+            .find(|(bucket, lane)| {
+                let entry = self.entries.read(bucket * tags::LANES + lane);
+                tags::get(self.word(*bucket), *lane) == tag
+                    && entry.address == address
+                    && entry.meta == meta
+            })
     }
 
     /// The entry of an endpoint.
@@ -70,19 +83,27 @@ impl EndpointTable {
     pub fn insert(&mut self, endpoint: Endpoint) -> Result<(), EndpointError> {
         if let Some((bucket, lane)) = self.find(endpoint.address, endpoint.meta) {
             let target = u64::from(endpoint.kind) | (u64::from(endpoint.id) << 32);
-            let word = self.entries.word(bucket * tags::LANES + lane, std::mem::offset_of!(Endpoint, kind));
+            let word = self.entries.word(
+                bucket * tags::LANES + lane,
+                std::mem::offset_of!(Endpoint, kind),
+            );
             word.store(u64::from_ne_bytes(target.to_le_bytes()), Ordering::Release);
             return Ok(());
         }
         let (buckets, tag) = self.place(endpoint.address, endpoint.meta);
         for (attempt, bucket) in buckets.into_iter().enumerate() {
             let word = self.word(bucket);
-            let free = (0..tags::LANES).find(|lane| tags::get(word, *lane) == 0 && !self.freed.contains(&(bucket, *lane)));
+            let free = (0..tags::LANES)
+                .find(|lane| tags::get(word, *lane) == 0 && !self.freed.contains(&(bucket, *lane)));
             if let Some(lane) = free {
                 self.entries.write(bucket * tags::LANES + lane, endpoint);
-                self.tags.word(bucket, 0).store(tags::with(word, lane, tag), Ordering::Release);
+                self.tags
+                    .word(bucket, 0)
+                    .store(tags::with(word, lane, tag), Ordering::Release);
                 if attempt == 1 {
-                    self.tags.word(buckets[0], 0).fetch_or(tags::OVERFLOWED, Ordering::Release);
+                    self.tags
+                        .word(buckets[0], 0)
+                        .fetch_or(tags::OVERFLOWED, Ordering::Release);
                 }
                 return Ok(());
             }
@@ -94,7 +115,9 @@ impl EndpointTable {
     pub fn remove(&mut self, address: WireAddress, meta: u64) {
         if let Some((bucket, lane)) = self.find(address, meta) {
             let word = self.word(bucket);
-            self.tags.word(bucket, 0).store(tags::with(word, lane, 0), Ordering::Release);
+            self.tags
+                .word(bucket, 0)
+                .store(tags::with(word, lane, 0), Ordering::Release);
             self.freed.push((bucket, lane));
         }
     }
@@ -164,7 +187,9 @@ mod tests {
     #[test]
     fn a_freed_place_waits_for_a_grace_period_and_a_full_table_refuses() {
         let mut table = table(2);
-        let entered = (1..=50).filter(|port| table.insert(endpoint(*port, 1)).is_ok()).count();
+        let entered = (1..=50)
+            .filter(|port| table.insert(endpoint(*port, 1)).is_ok())
+            .count();
         assert_eq!(entered, 8, "two buckets of four");
         let e = table.iter().next().expect("an entry");
         table.remove(e.address, e.meta);

@@ -42,10 +42,17 @@ pub struct Kernel {
 }
 
 fn aya(action: &'static str) -> impl Fn(aya::maps::MapError) -> PlaneError {
-    move |error| PlaneError::Aya { action, message: error.to_string() }
+    move |error| PlaneError::Aya {
+        action,
+        message: error.to_string(),
+    }
 }
 
-fn mapped<T: Copy>(loaded: &mut Loaded, name: &'static str, entries: usize) -> Result<Mapping<T>, LoadError> {
+fn mapped<T: Copy>(
+    loaded: &mut Loaded,
+    name: &'static str,
+    entries: usize,
+) -> Result<Mapping<T>, LoadError> {
     let data = loaded.take_array(name)?;
     Mapping::of_map(data.fd().as_fd(), entries)
         .map_err(|error| LoadError::Map(aya::maps::MapError::IoError(error)))
@@ -88,7 +95,15 @@ impl Kernel {
         let track_tables = (layout.services + 1) * u32::try_from(TRACKS).unwrap_or(1) * 2;
         adopt(&tracks, track_tables - 1, 1, &mut tables.tracks)?;
         let (splits, tracks) = (outer(splits, "SPLITS")?, outer(tracks, "TRACKS")?);
-        Ok(Self { tables, loaded, splits, tracks, verdicts, counters, rate })
+        Ok(Self {
+            tables,
+            loaded,
+            splits,
+            tracks,
+            verdicts,
+            counters,
+            rate,
+        })
     }
 
     /// The program that packets meet.
@@ -148,7 +163,13 @@ fn adopt<K: TryFrom<u32> + Ord, T: Copy>(
 /// A fresh mappable array of `entries` values, and its mapping.
 fn inner<T: Copy>(entries: usize) -> Result<(MapData, Mapping<T>), PlaneError> {
     let size = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    let definition = aya_obj::Map::new_from_params(BPF_MAP_TYPE_ARRAY, 4, size(size_of::<T>()), size(entries), MMAPABLE);
+    let definition = aya_obj::Map::new_from_params(
+        BPF_MAP_TYPE_ARRAY,
+        4,
+        size(size_of::<T>()),
+        size(entries),
+        MMAPABLE,
+    );
     let map = MapData::create(definition, "table", None).map_err(aya("create a table"))?;
     let mapping = Mapping::of_map(map.fd().as_fd(), entries).map_err(no_memory)?;
     Ok((map, mapping))
@@ -168,15 +189,26 @@ impl DataPlane for Kernel {
             return Ok(());
         }
         let (map, mapping) = inner::<SplitTable>(TABLES)?;
-        sys::update_batch(self.splits.fd().as_fd(), &[service.into()], &[map.fd().as_fd()])
-            .map_err(|source| PlaneError::Map { action: "give a service its split tables", source })?;
+        sys::update_batch(
+            self.splits.fd().as_fd(),
+            &[service.into()],
+            &[map.fd().as_fd()],
+        )
+        .map_err(|source| PlaneError::Map {
+            action: "give a service its split tables",
+            source,
+        })?;
         self.tables.splits.insert(service, mapping);
         Ok(())
     }
 
     fn remove_service(&mut self, service: u16) -> Result<(), PlaneError> {
-        sys::delete(self.splits.fd().as_fd(), service.into())
-            .map_err(|source| PlaneError::Map { action: "take a service's split tables back", source })?;
+        sys::delete(self.splits.fd().as_fd(), service.into()).map_err(|source| {
+            PlaneError::Map {
+                action: "take a service's split tables back",
+                source,
+            }
+        })?;
         self.tables.splits.remove(&service);
         Ok(())
     }
@@ -198,13 +230,19 @@ impl DataPlane for Kernel {
             let keys: Vec<u32> = fresh.iter().map(|(index, ..)| *index).collect();
             let maps: Vec<_> = fresh.iter().map(|(_, map, _)| map.fd().as_fd()).collect();
             // Waits for a grace period before it returns (kernel/bpf/syscall.c, maybe_wait_bpf_programs).
-            sys::update_batch(self.tracks.fd().as_fd(), &keys, &maps)
-                .map_err(|source| PlaneError::Map { action: "replace track tables", source })?;
+            sys::update_batch(self.tracks.fd().as_fd(), &keys, &maps).map_err(|source| {
+                PlaneError::Map {
+                    action: "replace track tables",
+                    source,
+                }
+            })?;
         }
         let any_removed = !removed.is_empty();
         for index in removed {
-            sys::delete(self.tracks.fd().as_fd(), index)
-                .map_err(|source| PlaneError::Map { action: "remove a track table", source })?;
+            sys::delete(self.tracks.fd().as_fd(), index).map_err(|source| PlaneError::Map {
+                action: "remove a track table",
+                source,
+            })?;
             self.tables.tracks.remove(&index);
         }
         for (index, _, mapping) in fresh {
@@ -214,11 +252,17 @@ impl DataPlane for Kernel {
     }
 
     fn barrier(&self) -> Result<(), PlaneError> {
-        sys::grace_period().map_err(|source| PlaneError::Map { action: "wait for a grace period", source })
+        sys::grace_period().map_err(|source| PlaneError::Map {
+            action: "wait for a grace period",
+            source,
+        })
     }
 
     fn now(&self) -> Result<u32, PlaneError> {
-        let failed = |error: LoadError| PlaneError::Aya { action: "read the clock", message: error.to_string() };
+        let failed = |error: LoadError| PlaneError::Aya {
+            action: "read the clock",
+            message: error.to_string(),
+        };
         let program = self.loaded.clock_program().map_err(failed)?;
         let (jiffies, _) = read_clock(program).map_err(failed)?;
         Ok(u32::try_from((jiffies >> self.rate.shift) & u64::from(TICK_MASK)).unwrap_or(0))
@@ -229,11 +273,18 @@ impl DataPlane for Kernel {
     }
 
     fn counters(&self, backend: u16) -> Result<BackendCounters, PlaneError> {
-        let cpus = self.counters.get(&backend.into(), 0).map_err(aya("read a backend's counters"))?;
-        Ok(cpus.iter().fold(BackendCounters::default(), |sum, Plain(cpu)| BackendCounters {
-            new_flows: sum.new_flows + cpu.new_flows,
-            unpinned: sum.unpinned + cpu.unpinned,
-        }))
+        let cpus = self
+            .counters
+            .get(&backend.into(), 0)
+            .map_err(aya("read a backend's counters"))?;
+        Ok(cpus
+            .iter()
+            .fold(BackendCounters::default(), |sum, Plain(cpu)| {
+                BackendCounters {
+                    new_flows: sum.new_flows + cpu.new_flows,
+                    unpinned: sum.unpinned + cpu.unpinned,
+                }
+            }))
     }
 
     fn verdicts(&self) -> Result<Verdicts, PlaneError> {

@@ -36,7 +36,14 @@ impl<T: Copy> Mapping<T> {
         let bytes = Self::bytes(entries);
         // SAFETY: a fresh mapping at an address of the kernel's choice.
         let memory = unsafe {
-            mmap(std::ptr::null_mut(), bytes, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, fd, 0)?
+            mmap(
+                std::ptr::null_mut(),
+                bytes,
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::SHARED,
+                fd,
+                0,
+            )?
         };
         Self::new(memory, entries, bytes)
     }
@@ -49,7 +56,12 @@ impl<T: Copy> Mapping<T> {
         let bytes = Self::bytes(entries);
         // SAFETY: as above.
         let memory = unsafe {
-            mmap_anonymous(std::ptr::null_mut(), bytes, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)?
+            mmap_anonymous(
+                std::ptr::null_mut(),
+                bytes,
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::PRIVATE,
+            )?
         };
         Self::new(memory, entries, bytes)
     }
@@ -61,7 +73,12 @@ impl<T: Copy> Mapping<T> {
 
     fn new(memory: *mut core::ffi::c_void, entries: usize, bytes: usize) -> io::Result<Self> {
         let memory = NonNull::new(memory.cast()).ok_or(io::ErrorKind::InvalidData)?;
-        Ok(Self { memory, entries, bytes, plain: PhantomData })
+        Ok(Self {
+            memory,
+            entries,
+            bytes,
+            plain: PhantomData,
+        })
     }
 
     /// Values in the array.
@@ -82,7 +99,11 @@ impl<T: Copy> Mapping<T> {
     /// If `index` is out of range: ids come from tables of the same size.
     #[must_use]
     pub fn pointer(&self, index: usize) -> *mut T {
-        assert!(index < self.entries, "index {index} of a map with {} entries", self.entries);
+        assert!(
+            index < self.entries,
+            "index {index} of a map with {} entries",
+            self.entries
+        );
         // SAFETY: within the mapping, by the assertion.
         unsafe { self.memory.as_ptr().add(index) }
     }
@@ -106,7 +127,10 @@ impl<T: Copy> Mapping<T> {
     /// If the word lies outside the value or is not aligned.
     #[must_use]
     pub fn word(&self, index: usize, offset: usize) -> &AtomicU64 {
-        assert!(offset.is_multiple_of(8) && offset + 8 <= size_of::<T>(), "no word at offset {offset}");
+        assert!(
+            offset.is_multiple_of(8) && offset + 8 <= size_of::<T>(),
+            "no word at offset {offset}"
+        );
         // SAFETY: aligned and inside the value; the mapping lives as long as `self`.
         unsafe { AtomicU64::from_ptr(self.pointer(index).cast::<u8>().add(offset).cast()) }
     }

@@ -31,12 +31,20 @@ impl Memory {
         let rate = TickRate::from_hz(250);
         let tables = Tables::private(layout, secret)?;
         tables.meta.write(0, layout.meta(secret, rate.shift));
-        Ok(Self { tables, rate, tick: Cell::new(0), barriers: Cell::new(0) })
+        Ok(Self {
+            tables,
+            rate,
+            tick: Cell::new(0),
+            barriers: Cell::new(0),
+        })
     }
 }
 
 pub(super) fn no_memory(source: io::Error) -> PlaneError {
-    PlaneError::Map { action: "map a table into memory", source }
+    PlaneError::Map {
+        action: "map a table into memory",
+        source,
+    }
 }
 
 impl DataPlane for Memory {
@@ -50,7 +58,9 @@ impl DataPlane for Memory {
 
     fn add_service(&mut self, service: u16) -> Result<(), PlaneError> {
         if !self.tables.has_service(service) {
-            self.tables.splits.insert(service, Mapping::private(TABLES).map_err(no_memory)?);
+            self.tables
+                .splits
+                .insert(service, Mapping::private(TABLES).map_err(no_memory)?);
         }
         Ok(())
     }
@@ -94,6 +104,8 @@ impl DataPlane for Memory {
     }
 
     fn verdicts(&self) -> Result<Verdicts, PlaneError> {
-        Ok(Verdicts { packets: [0; REASONS] })
+        Ok(Verdicts {
+            packets: [0; REASONS],
+        })
     }
 }

@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use splitter_ebpf::abi::{
-    Backend, Binding, Bucket, BUCKET_FLOWS, ColdKey, Control, Hop, Listener, Meta, Reply, Row, SLOTS, Selector,
-    SplitHeader, SplitTable, TABLES, TrackTable,
+    BUCKET_FLOWS, Backend, Binding, Bucket, ColdKey, Control, Hop, Listener, Meta, Reply, Row,
+    SLOTS, Selector, SplitHeader, SplitTable, TABLES, TrackTable,
 };
 use splitter_ebpf::flow::Value;
 
+use super::PlaneError;
 use super::endpoints::EndpointTable;
 use super::mapping::Mapping;
-use super::PlaneError;
 use crate::loader::{Keys, Layout};
 
 /// One flow as a scan meets it.
@@ -60,7 +60,11 @@ impl Tables {
         Ok(Self {
             layout,
             keys,
-            endpoints: EndpointTable::new(Mapping::private(buckets)?, Mapping::private(buckets * 4)?, keys.endpoint),
+            endpoints: EndpointTable::new(
+                Mapping::private(buckets)?,
+                Mapping::private(buckets * 4)?,
+                keys.endpoint,
+            ),
             control: Mapping::private(1)?,
             meta: Mapping::private(1)?,
             rows: Mapping::private(splitter_ebpf::abi::ROWS)?,
@@ -83,7 +87,11 @@ impl Tables {
     /// The current selector.
     #[must_use]
     pub fn selector(&self) -> Selector {
-        Selector(self.control.word(0, offset_of!(Control, selector)).load(Ordering::Acquire))
+        Selector(
+            self.control
+                .word(0, offset_of!(Control, selector))
+                .load(Ordering::Acquire),
+        )
     }
 
     /// The flip: one store. Everything written before is seen by whoever sees it. Returns how long
@@ -97,13 +105,18 @@ impl Tables {
 
     /// Makes every cached next hop towards clients stale.
     pub fn bump_route_epoch(&self) {
-        self.control.word(0, offset_of!(Control, route_epoch)).fetch_add(1, Ordering::Release);
+        self.control
+            .word(0, offset_of!(Control, route_epoch))
+            .fetch_add(1, Ordering::Release);
     }
 
     /// The epoch that cached next hops carry.
     #[must_use]
     pub fn route_epoch(&self) -> u32 {
-        let epoch = self.control.word(0, offset_of!(Control, route_epoch)).load(Ordering::Acquire);
+        let epoch = self
+            .control
+            .word(0, offset_of!(Control, route_epoch))
+            .load(Ordering::Acquire);
         u32::try_from(epoch & u64::from(u32::MAX)).unwrap_or(0)
     }
 
@@ -129,7 +142,10 @@ impl Tables {
         header: &SplitHeader,
         slots: &[u8; SLOTS],
     ) -> Result<(), PlaneError> {
-        let maps = self.splits.get(&service).ok_or(PlaneError::NoService(service))?;
+        let maps = self
+            .splits
+            .get(&service)
+            .ok_or(PlaneError::NoService(service))?;
         let target = maps.pointer(usize::from(table) & (TABLES - 1));
         // SAFETY: the table is not current, so nothing reads it; both places are valid for the copy
         // and do not overlap.
@@ -144,16 +160,29 @@ impl Tables {
     ///
     /// # Errors
     /// [`PlaneError::NoService`].
-    pub fn read_split(&self, service: u16, table: u8) -> Result<(SplitHeader, Box<[u8; SLOTS]>), PlaneError> {
-        let maps = self.splits.get(&service).ok_or(PlaneError::NoService(service))?;
+    pub fn read_split(
+        &self,
+        service: u16,
+        table: u8,
+    ) -> Result<(SplitHeader, Box<[u8; SLOTS]>), PlaneError> {
+        let maps = self
+            .splits
+            .get(&service)
+            .ok_or(PlaneError::NoService(service))?;
         let source = maps.pointer(usize::from(table) & (TABLES - 1));
         let mut slots = vec![0; SLOTS].into_boxed_slice();
         // SAFETY: only the agent's one writer changes tables, and it is the one that reads here.
         let header = unsafe {
-            std::ptr::copy_nonoverlapping((&raw const (*source).slots).cast(), slots.as_mut_ptr(), SLOTS);
+            std::ptr::copy_nonoverlapping(
+                (&raw const (*source).slots).cast(),
+                slots.as_mut_ptr(),
+                SLOTS,
+            );
             (&raw const (*source).header).read_volatile()
         };
-        let slots = slots.try_into().map_err(|_| PlaneError::NoService(service))?;
+        let slots = slots
+            .try_into()
+            .map_err(|_| PlaneError::NoService(service))?;
         Ok((header, slots))
     }
 
@@ -186,7 +215,9 @@ impl Tables {
 
     /// Changes a listener's owner, in one store.
     pub fn bind(&self, id: u16, binding: Binding) {
-        self.listeners.word(id.into(), offset_of!(Listener, binding)).store(binding.0, Ordering::Release);
+        self.listeners
+            .word(id.into(), offset_of!(Listener, binding))
+            .store(binding.0, Ordering::Release);
     }
 
     /// A backend.
@@ -261,7 +292,11 @@ impl Tables {
                 }
                 // SAFETY: as above.
                 let key = unsafe { (&raw const (*pointer).keys[lane]).read_volatile() };
-                visit(FlowSlot { slot: bucket * BUCKET_FLOWS + lane, key, value: Value(value) });
+                visit(FlowSlot {
+                    slot: bucket * BUCKET_FLOWS + lane,
+                    key,
+                    value: Value(value),
+                });
             }
         }
     }
@@ -269,20 +304,28 @@ impl Tables {
     /// The value word of a slot.
     fn value_word(&self, slot: usize) -> &AtomicU64 {
         let (bucket, lane) = (slot / BUCKET_FLOWS, slot % BUCKET_FLOWS);
-        self.flows.word(bucket, offset_of!(Bucket, values) + lane * 8)
+        self.flows
+            .word(bucket, offset_of!(Bucket, values) + lane * 8)
     }
 
     /// Frees a flow, if its value still is what a scan saw. One compare-and-exchange.
     #[must_use]
     pub fn free_flow(&self, flow: &FlowSlot) -> bool {
-        self.value_word(flow.slot).compare_exchange(flow.value.0, 0, Ordering::SeqCst, Ordering::Relaxed).is_ok()
+        self.value_word(flow.slot)
+            .compare_exchange(flow.value.0, 0, Ordering::SeqCst, Ordering::Relaxed)
+            .is_ok()
     }
 
     /// The full key of an IPv6 flow, if it belongs to the flow and not to one before it.
     #[must_use]
     pub fn cold_key(&self, flow: &FlowSlot) -> Option<ColdKey> {
         let cold = self.flow_keys.read(flow.slot);
-        let key = splitter_ebpf::endpoint::flow_key_v6(self.keys.fingerprint, cold.address, cold.port, cold.listener);
+        let key = splitter_ebpf::endpoint::flow_key_v6(
+            self.keys.fingerprint,
+            cold.address,
+            cold.port,
+            cold.listener,
+        );
         (key == flow.key).then_some(cold)
     }
 }
@@ -292,5 +335,11 @@ pub(super) fn fill_track(map: &Mapping<TrackTable>, entries: &[u16]) {
     let target = map.pointer(0);
     let length = entries.len().min(splitter_ebpf::abi::MAGLEV);
     // SAFETY: at most the array's length, into memory that nothing else uses yet.
-    unsafe { std::ptr::copy_nonoverlapping(entries.as_ptr(), (&raw mut (*target).backends).cast(), length) };
+    unsafe {
+        std::ptr::copy_nonoverlapping(
+            entries.as_ptr(),
+            (&raw mut (*target).backends).cast(),
+            length,
+        )
+    };
 }

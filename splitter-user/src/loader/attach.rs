@@ -54,7 +54,9 @@ pub enum AttachError {
         message: String,
     },
     /// The kernel gave no link that can be pinned.
-    #[error("{interface} takes XDP only by netlink, which cannot outlive the agent; a kernel from 6.1 on has BPF links")]
+    #[error(
+        "{interface} takes XDP only by netlink, which cannot outlive the agent; a kernel from 6.1 on has BPF links"
+    )]
     NotALink {
         /// The interface.
         interface: String,
@@ -80,9 +82,17 @@ pub enum AttachError {
 ///
 /// # Errors
 /// [`AttachError`] of the first interface that fails; links made before it stay.
-pub fn attach(kernel: &mut Kernel, links: &Path, interfaces: &[String], mode: Mode) -> Result<Vec<Attached>, AttachError> {
+pub fn attach(
+    kernel: &mut Kernel,
+    links: &Path,
+    interfaces: &[String],
+    mode: Mode,
+) -> Result<Vec<Attached>, AttachError> {
     // All of them are looked at before the first is touched.
-    let found = interfaces.iter().map(|name| Interface::find(name)).collect::<Result<Vec<_>, _>>()?;
+    let found = interfaces
+        .iter()
+        .map(|name| Interface::find(name))
+        .collect::<Result<Vec<_>, _>>()?;
     for interface in &found {
         let ours: Vec<u32> = pinned(&links.join(pin_name(&interface.name)))
             .and_then(|link| link.info().ok())
@@ -93,10 +103,18 @@ pub fn attach(kernel: &mut Kernel, links: &Path, interfaces: &[String], mode: Mo
     }
     detach_others(links, interfaces);
     let program = kernel.program()?;
-    found.into_iter().map(|interface| attach_one(program, links, interface, mode)).collect()
+    found
+        .into_iter()
+        .map(|interface| attach_one(program, links, interface, mode))
+        .collect()
 }
 
-fn attach_one(program: &mut Xdp, links: &Path, interface: Interface, mode: Mode) -> Result<Attached, AttachError> {
+fn attach_one(
+    program: &mut Xdp,
+    links: &Path,
+    interface: Interface,
+    mode: Mode,
+) -> Result<Attached, AttachError> {
     let path = links.join(pin_name(&interface.name));
     if let Some(link) = pinned(&path) {
         let keeps = match (interface.xdp, mode) {
@@ -107,19 +125,32 @@ fn attach_one(program: &mut Xdp, links: &Path, interface: Interface, mode: Mode)
         };
         if keeps && let Some(xdp) = interface.xdp {
             replace(program, link, &interface.name, mode)?;
-            return Ok(Attached { name: interface.name, index: interface.index, mode: xdp.mode });
+            return Ok(Attached {
+                name: interface.name,
+                index: interface.index,
+                mode: xdp.mode,
+            });
         }
         // The interface was made anew, or is to change its mode.
         unpin(link, &interface.name, &path)?;
     }
     let (link, mode) = match mode {
-        Mode::Native => (create(program, &interface, Ask::Driver, mode)?, XdpMode::Native),
-        Mode::Generic => (create(program, &interface, Ask::Skb, mode)?, XdpMode::Generic),
+        Mode::Native => (
+            create(program, &interface, Ask::Driver, mode)?,
+            XdpMode::Native,
+        ),
+        Mode::Generic => (
+            create(program, &interface, Ask::Skb, mode)?,
+            XdpMode::Generic,
+        ),
         Mode::Auto => match create(program, &interface, Ask::Driver, mode) {
             Ok(link) => (link, XdpMode::Native),
             Err(error) => {
                 tracing::warn!(interface = interface.name, %error, "no native XDP: attaching in generic mode, which is slow");
-                (create(program, &interface, Ask::Skb, mode)?, XdpMode::Generic)
+                (
+                    create(program, &interface, Ask::Skb, mode)?,
+                    XdpMode::Generic,
+                )
             }
         },
     };
@@ -128,27 +159,53 @@ fn attach_one(program: &mut Xdp, links: &Path, interface: Interface, mode: Mode)
         path,
         message: error.to_string(),
     })?;
-    Ok(Attached { name: interface.name, index: interface.index, mode })
+    Ok(Attached {
+        name: interface.name,
+        index: interface.index,
+        mode,
+    })
 }
 
-fn create(program: &mut Xdp, interface: &Interface, ask: Ask, mode: Mode) -> Result<FdLink, AttachError> {
+fn create(
+    program: &mut Xdp,
+    interface: &Interface,
+    ask: Ask,
+    mode: Mode,
+) -> Result<FdLink, AttachError> {
     let refused = |error: ProgramError| AttachError::Refused {
         interface: interface.name.clone(),
         mode,
         message: with_cause(&error),
     };
-    let id = program.attach_to_if_index(interface.index, ask).map_err(refused)?;
+    let id = program
+        .attach_to_if_index(interface.index, ask)
+        .map_err(refused)?;
     let link = program.take_link(id).map_err(refused)?;
-    FdLink::try_from(link).map_err(|_| AttachError::NotALink { interface: interface.name.clone() })
+    FdLink::try_from(link).map_err(|_| AttachError::NotALink {
+        interface: interface.name.clone(),
+    })
 }
 
 /// The new program takes the place of the old one.
-fn replace(program: &mut Xdp, link: FdLink, interface: &str, mode: Mode) -> Result<(), AttachError> {
-    let refused = |message: String| AttachError::Refused { interface: interface.to_owned(), mode, message };
+fn replace(
+    program: &mut Xdp,
+    link: FdLink,
+    interface: &str,
+    mode: Mode,
+) -> Result<(), AttachError> {
+    let refused = |message: String| AttachError::Refused {
+        interface: interface.to_owned(),
+        mode,
+        message,
+    };
     let link = XdpLink::try_from(link).map_err(|error: LinkError| refused(error.to_string()))?;
-    let id = program.attach_to_link(link).map_err(|error| refused(with_cause(&error)))?;
+    let id = program
+        .attach_to_link(link)
+        .map_err(|error| refused(with_cause(&error)))?;
     // The link's owner is its pin, not this program.
-    program.take_link(id).map_err(|error| refused(with_cause(&error)))?;
+    program
+        .take_link(id)
+        .map_err(|error| refused(with_cause(&error)))?;
     Ok(())
 }
 
@@ -160,7 +217,9 @@ fn with_cause(error: &dyn std::error::Error) -> String {
 }
 
 fn pinned(path: &Path) -> Option<FdLink> {
-    path.exists().then(|| PinnedLink::from_pin(path).ok().map(FdLink::from)).flatten()
+    path.exists()
+        .then(|| PinnedLink::from_pin(path).ok().map(FdLink::from))
+        .flatten()
 }
 
 /// Removes the pin of a link; the link itself ends when the last descriptor is closed.
@@ -175,11 +234,16 @@ fn unpin(link: FdLink, interface: &str, path: &Path) -> Result<(), AttachError> 
 }
 
 fn detach_others(links: &Path, keep: &[String]) {
-    let Ok(entries) = fs::read_dir(links) else { return };
+    let Ok(entries) = fs::read_dir(links) else {
+        return;
+    };
     for entry in entries.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         if !keep.iter().any(|kept| pin_name(kept) == name) {
-            tracing::info!(interface = name, "detaching: the configuration no longer names it");
+            tracing::info!(
+                interface = name,
+                "detaching: the configuration no longer names it"
+            );
             if let Err(error) = fs::remove_file(entry.path()) {
                 tracing::warn!(interface = name, %error, "cannot remove the pin of its link");
             }

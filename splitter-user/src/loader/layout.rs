@@ -59,7 +59,10 @@ impl Layout {
             ("BACKENDS", self.backends + 1),
             ("COUNTERS", self.backends + 1),
             ("FLOWS", self.flow_buckets),
-            ("FLOW_KEYS", self.flow_buckets * u32::try_from(BUCKET_FLOWS).unwrap_or(1)),
+            (
+                "FLOW_KEYS",
+                self.flow_buckets * u32::try_from(BUCKET_FLOWS).unwrap_or(1),
+            ),
         ]
     }
 
@@ -138,7 +141,9 @@ impl TickRate {
     /// The length of `ticks`.
     #[must_use]
     pub fn duration(&self, ticks: u32) -> std::time::Duration {
-        std::time::Duration::from_micros((u64::from(ticks) << self.shift) * 1_000_000 / u64::from(self.hz))
+        std::time::Duration::from_micros(
+            (u64::from(ticks) << self.shift) * 1_000_000 / u64::from(self.hz),
+        )
     }
 }
 
@@ -152,8 +157,14 @@ mod tests {
             let rate = TickRate::from_hz(hz);
             let tick = rate.duration(1).as_millis();
             assert!((160..=350).contains(&tick), "{hz} Hz: {tick} ms");
-            assert!(rate.duration(rate.ticks(1000)).as_millis() >= 1000, "{hz} Hz");
-            assert!(rate.duration(rate.ticks(60_000)).as_millis() < 60_700, "{hz} Hz");
+            assert!(
+                rate.duration(rate.ticks(1000)).as_millis() >= 1000,
+                "{hz} Hz"
+            );
+            assert!(
+                rate.duration(rate.ticks(60_000)).as_millis() < 60_700,
+                "{hz} Hz"
+            );
         }
     }
 

@@ -14,7 +14,9 @@ static OBJECT: &[u8] = include_bytes_aligned!(env!("SPLITTER_XDP_OBJECT"));
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The object or its maps.
-    #[error("cannot load the XDP program: {0}; `splitterctl doctor` names what is missing on this host")]
+    #[error(
+        "cannot load the XDP program: {0}; `splitterctl doctor` names what is missing on this host"
+    )]
     Object(#[from] EbpfError),
     /// The kernel's verifier, or a test run.
     #[error("the kernel refuses the XDP program: {0}; kernels from 6.1 on are supported")]
@@ -76,8 +78,23 @@ pub fn load(layout: Layout, secret: &[u8; 32], pins: Option<&Path>) -> Result<Lo
 
 /// Every map of the object, by name.
 pub const MAPS: [&str; 17] = [
-    "CONTROL", "META", "ROWS", "SPLITS", "TRACKS", "ENDPOINT_TAGS", "ENDPOINTS", "LISTENERS", "REPLIES",
-    "BACKENDS", "FLOWS", "FLOW_KEYS", "LOCKS", "VERDICTS", "COUNTERS", "CLIENT_HOPS", "LEARNED_HOPS",
+    "CONTROL",
+    "META",
+    "ROWS",
+    "SPLITS",
+    "TRACKS",
+    "ENDPOINT_TAGS",
+    "ENDPOINTS",
+    "LISTENERS",
+    "REPLIES",
+    "BACKENDS",
+    "FLOWS",
+    "FLOW_KEYS",
+    "LOCKS",
+    "VERDICTS",
+    "COUNTERS",
+    "CLIENT_HOPS",
+    "LEARNED_HOPS",
 ];
 
 impl Loaded {
@@ -86,7 +103,10 @@ impl Loaded {
     /// # Errors
     /// [`LoadError::Missing`].
     pub fn program(&mut self, name: &'static str) -> Result<&mut Xdp, LoadError> {
-        let program = self.ebpf.program_mut(name).ok_or(LoadError::Missing(name))?;
+        let program = self
+            .ebpf
+            .program_mut(name)
+            .ok_or(LoadError::Missing(name))?;
         Ok(program.try_into()?)
     }
 
@@ -114,7 +134,10 @@ impl Loaded {
     /// # Errors
     /// [`LoadError::Missing`].
     pub fn clock_program(&self) -> Result<&Xdp, LoadError> {
-        let program = self.ebpf.program("splitter_clock").ok_or(LoadError::Missing("splitter_clock"))?;
+        let program = self
+            .ebpf
+            .program("splitter_clock")
+            .ok_or(LoadError::Missing("splitter_clock"))?;
         Ok(program.try_into()?)
     }
 }

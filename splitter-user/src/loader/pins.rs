@@ -90,7 +90,9 @@ impl Pins {
     /// The pins of the instance `name`.
     #[must_use]
     pub fn new(bpffs: &Path, name: &str) -> Self {
-        Self { root: bpffs.join(pin_name(name)) }
+        Self {
+            root: bpffs.join(pin_name(name)),
+        }
     }
 
     /// The instance's own directory.
@@ -124,7 +126,10 @@ impl Pins {
             let maps = self.directory().join("maps");
             let layout = self.pinned_layout(&maps, secret)?;
             let kernel = Kernel::new(load(layout, secret, Some(&maps))?, secret)?;
-            return Ok(Opened { kernel, adopted: true });
+            return Ok(Opened {
+                kernel,
+                adopted: true,
+            });
         }
         let fresh = self.root.join("pins-new");
         remove_tree(&fresh)?;
@@ -134,15 +139,26 @@ impl Pins {
         make(&fresh.join("links"))?;
         let kernel = Kernel::new(load(wanted, secret, Some(&maps))?, secret)?;
         fs::rename(&fresh, self.directory()).map_err(io_error("rename", &fresh))?;
-        Ok(Opened { kernel, adopted: false })
+        Ok(Opened {
+            kernel,
+            adopted: false,
+        })
     }
 
     fn pinned_layout(&self, maps: &Path, secret: &[u8; 32]) -> Result<Layout, PinError> {
-        let failed = |source| PinError::Map { path: maps.to_owned(), source };
+        let failed = |source| PinError::Map {
+            path: maps.to_owned(),
+            source,
+        };
         let meta = MapData::from_pin(maps.join("META")).map_err(failed)?;
-        let meta: Meta = Mapping::of_map(meta.fd().as_fd(), 1).map_err(|e| failed(MapError::IoError(e)))?.read(0);
+        let meta: Meta = Mapping::of_map(meta.fd().as_fd(), 1)
+            .map_err(|e| failed(MapError::IoError(e)))?
+            .read(0);
         if meta.abi_version != ABI_VERSION {
-            return Err(PinError::Version { path: maps.to_owned(), found: meta.abi_version });
+            return Err(PinError::Version {
+                path: maps.to_owned(),
+                found: meta.abi_version,
+            });
         }
         let entries = |name| -> Result<u32, PinError> {
             let map = MapData::from_pin(maps.join(name)).map_err(failed)?;
@@ -157,7 +173,9 @@ impl Pins {
             flow_buckets: meta.flow_buckets,
         };
         if layout.meta(secret, meta.tick_shift) != meta {
-            return Err(PinError::Secret { path: maps.to_owned() });
+            return Err(PinError::Secret {
+                path: maps.to_owned(),
+            });
         }
         Ok(layout)
     }
@@ -176,7 +194,11 @@ impl Pins {
 }
 
 fn io_error<'p>(action: &'static str, path: &'p Path) -> impl Fn(io::Error) -> PinError + 'p {
-    move |source| PinError::Io { action, path: path.to_owned(), source }
+    move |source| PinError::Io {
+        action,
+        path: path.to_owned(),
+        source,
+    }
 }
 
 fn make(path: &Path) -> Result<(), PinError> {
@@ -185,7 +207,9 @@ fn make(path: &Path) -> Result<(), PinError> {
 
 fn remove_tree(path: &Path) -> Result<(), PinError> {
     match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("remove", path)(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(io_error("remove", path)(error))
+        }
         _ => Ok(()),
     }
 }

@@ -1,7 +1,7 @@
 //! apply and delete.
 
-use super::service::{create, number_tracks, resplit};
 use super::Draft;
+use super::service::{create, number_tracks, resplit};
 use crate::api::types::ApiError;
 use crate::diagnostic::Diagnostics;
 use crate::resource;
@@ -39,14 +39,18 @@ pub fn apply(draft: &mut Draft<'_>, yaml: &str, origin: &str) -> Result<(), ApiE
 fn update(before: &ServiceState, spec: crate::model::Service) -> Result<ServiceState, ApiError> {
     let mut after = before.clone();
     after.numbers = number_tracks(&spec, &before.numbers, before.anchor.as_ref())?;
-    after.drained_tracks.retain(|track, _| spec.track(track).is_some());
+    after
+        .drained_tracks
+        .retain(|track, _| spec.track(track).is_some());
     let written: Vec<_> = spec
         .tracks
         .iter()
         .flat_map(|track| &track.backends)
         .map(|backend| (backend.address, backend.port.unwrap_or(0)))
         .collect();
-    after.drained_backends.retain(|backend, _| written.contains(backend));
+    after
+        .drained_backends
+        .retain(|backend, _| written.contains(backend));
     after.spec = spec;
     resplit(before, &mut after)?;
     Ok(after)

@@ -33,7 +33,9 @@ pub fn drain(
         DrainTarget::Backend { address, port } => {
             let backend = find_backend(service, *address, *port)?;
             let left = others_left(service, &backend);
-            service.drained_backends.insert((backend.address, backend.port.unwrap_or(0)), record);
+            service
+                .drained_backends
+                .insert((backend.address, backend.port.unwrap_or(0)), record);
             if let Some(track) = left {
                 draft.warn(
                     name,
@@ -57,7 +59,9 @@ pub fn ready(draft: &mut Draft<'_>, name: &str, what: &DrainTarget) -> Result<()
         }
         DrainTarget::Backend { address, port } => {
             let backend = find_backend(service, *address, *port)?;
-            service.drained_backends.remove(&(backend.address, backend.port.unwrap_or(0)));
+            service
+                .drained_backends
+                .remove(&(backend.address, backend.port.unwrap_or(0)));
             Ok(())
         }
     }
@@ -67,7 +71,12 @@ fn check_track(service: &ServiceState, track: &str) -> Result<(), ApiError> {
     if service.spec.track(track).is_some() {
         return Ok(());
     }
-    let names: Vec<&str> = service.spec.tracks.iter().map(|track| track.name.as_str()).collect();
+    let names: Vec<&str> = service
+        .spec
+        .tracks
+        .iter()
+        .map(|track| track.name.as_str())
+        .collect();
     Err(ApiError::not_found(format!(
         "service {} has no track `{track}`; {}",
         service.spec.name,
@@ -76,11 +85,26 @@ fn check_track(service: &ServiceState, track: &str) -> Result<(), ApiError> {
 }
 
 /// The backend that answers at this address and port, with the port as it is written.
-pub fn find_backend(service: &ServiceState, address: std::net::IpAddr, port: u16) -> Result<Backend, ApiError> {
-    let listens = |port: u16| service.spec.listeners.iter().any(|listener| listener.port == port);
+pub fn find_backend(
+    service: &ServiceState,
+    address: std::net::IpAddr,
+    port: u16,
+) -> Result<Backend, ApiError> {
+    let listens = |port: u16| {
+        service
+            .spec
+            .listeners
+            .iter()
+            .any(|listener| listener.port == port)
+    };
     let mut backends = service.spec.tracks.iter().flat_map(|track| &track.backends);
     backends
-        .find(|backend| backend.address == address && backend.port.map_or_else(|| listens(port), |own| own == port))
+        .find(|backend| {
+            backend.address == address
+                && backend
+                    .port
+                    .map_or_else(|| listens(port), |own| own == port)
+        })
         .cloned()
         .ok_or_else(|| {
             let names: Vec<String> = service
@@ -91,9 +115,16 @@ pub fn find_backend(service: &ServiceState, address: std::net::IpAddr, port: u16
                 .flat_map(|backend| {
                     let ports: Vec<u16> = match backend.port {
                         Some(port) => vec![port],
-                        None => service.spec.listeners.iter().map(|listener| listener.port).collect(),
+                        None => service
+                            .spec
+                            .listeners
+                            .iter()
+                            .map(|listener| listener.port)
+                            .collect(),
                     };
-                    ports.into_iter().map(|port| std::net::SocketAddr::new(backend.address, port).to_string())
+                    ports
+                        .into_iter()
+                        .map(|port| std::net::SocketAddr::new(backend.address, port).to_string())
                 })
                 .collect();
             ApiError::not_found(format!(
@@ -107,9 +138,15 @@ pub fn find_backend(service: &ServiceState, address: std::net::IpAddr, port: u16
 
 /// The name of the backend's track if it is the last there, of its family, that takes new flows.
 fn others_left(service: &ServiceState, last: &Backend) -> Option<String> {
-    let track = service.spec.tracks.iter().find(|track| track.backends.contains(last))?;
+    let track = service
+        .spec
+        .tracks
+        .iter()
+        .find(|track| track.backends.contains(last))?;
     let others = track.backends.iter().any(|backend| {
-        backend != last && backend.family() == last.family() && service.takes_new_flows(backend.address, backend.port)
+        backend != last
+            && backend.family() == last.family()
+            && service.takes_new_flows(backend.address, backend.port)
     });
     (!others).then(|| track.name.clone())
 }

@@ -27,7 +27,9 @@ pub fn create(spec: Service) -> Result<ServiceState, ApiError> {
         drained_backends: BTreeMap::new(),
         anchor: None,
     };
-    let shares = service.shares().map_err(|error| ApiError::refused(error.to_string()))?;
+    let shares = service
+        .shares()
+        .map_err(|error| ApiError::refused(error.to_string()))?;
     let slots = allocate(None, &shares).map_err(|error| ApiError::refused(error.to_string()))?;
     service.split.slots = Arc::new(slots);
     Ok(service)
@@ -64,8 +66,11 @@ pub fn number_tracks(
 /// Recomputes the split of a service whose weights, drains or affinity changed. What was in force
 /// before becomes what undo goes back to, if the split is another one.
 pub fn resplit(before: &ServiceState, after: &mut ServiceState) -> Result<(), ApiError> {
-    let shares = after.shares().map_err(|error| ApiError::refused(format!("service {}: {error}", after.spec.name)))?;
-    let slots = allocate(Some(&before.split.slots), &shares).map_err(|error| ApiError::refused(error.to_string()))?;
+    let shares = after
+        .shares()
+        .map_err(|error| ApiError::refused(format!("service {}: {error}", after.spec.name)))?;
+    let slots = allocate(Some(&before.split.slots), &shares)
+        .map_err(|error| ApiError::refused(error.to_string()))?;
     let split = Split {
         slots: Arc::new(slots),
         affinity: after.spec.affinity.clone(),
@@ -95,7 +100,10 @@ pub fn anchor_of(service: &ServiceState) -> Anchor {
 /// Drops the numbers of tracks that neither the spec nor any slot needs.
 fn forget_numbers(service: &mut ServiceState) {
     let current = service.split.slots.counts();
-    let before = service.anchor.as_ref().map(|anchor| anchor.split.slots.counts());
+    let before = service
+        .anchor
+        .as_ref()
+        .map(|anchor| anchor.split.slots.counts());
     let spec = &service.spec;
     service.numbers.retain(|name, number| {
         let owns = |counts: &[u32; MAX_TRACKS]| counts[usize::from(*number)] > 0;

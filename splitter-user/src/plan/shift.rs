@@ -1,14 +1,18 @@
 //! set-weight, cutover, undo.
 
-use super::service::{anchor_of, resplit};
 use super::Draft;
+use super::service::{anchor_of, resplit};
 use crate::api::types::{ApiError, Target};
 use crate::model::Weight;
 use crate::share::{self, ShareError, parse_assignment};
 use crate::state::ServiceState;
 
 /// Shifts weights.
-pub fn set_weight(draft: &mut Draft<'_>, target: &Target, given: &[(String, String)]) -> Result<(), ApiError> {
+pub fn set_weight(
+    draft: &mut Draft<'_>,
+    target: &Target,
+    given: &[(String, String)],
+) -> Result<(), ApiError> {
     let given = given
         .iter()
         .map(|(track, weight)| parse_assignment(&format!("{track}={weight}")))
@@ -41,8 +45,8 @@ fn reweigh(
 ) -> Result<(), ApiError> {
     let service = draft.service(name)?;
     let before = service.clone();
-    let weights =
-        weigh(&before.weights()).map_err(|error| ApiError::refused(format!("service {name}: {error}")))?;
+    let weights = weigh(&before.weights())
+        .map_err(|error| ApiError::refused(format!("service {name}: {error}")))?;
     service.spec = service.spec.clone().with_weights(&weights);
     serves_all_families(service)?;
     resplit(&before, service)?;
@@ -86,18 +90,28 @@ pub fn undo(draft: &mut Draft<'_>, target: &Target) -> Result<(), ApiError> {
         };
         for (track, number) in &before.numbers {
             let owns = anchor.split.slots.counts()[usize::from(*number)] > 0;
-            if owns && before.spec.track(track).is_none_or(|track| track.backends.is_empty()) {
+            if owns
+                && before
+                    .spec
+                    .track(track)
+                    .is_none_or(|track| track.backends.is_empty())
+            {
                 return Err(ApiError::refused(format!(
                     "service {name}: the split to go back to gives new flows to track `{track}`, which has been \
                      removed; apply it again, or move the weights with `splitterctl set-weight {name} ...`"
                 )));
             }
         }
-        service.spec = service.spec.clone().with_weights(&weights_of(&before, &anchor.weights));
+        service.spec = service
+            .spec
+            .clone()
+            .with_weights(&weights_of(&before, &anchor.weights));
         service.spec.affinity = anchor.split.affinity.clone();
         serves_all_families(service)?;
         service.drained_tracks = anchor.drained.clone();
-        service.drained_tracks.retain(|track, _| before.spec.track(track).is_some());
+        service
+            .drained_tracks
+            .retain(|track, _| before.spec.track(track).is_some());
         service.split = anchor.split.clone();
         service.anchor = Some(anchor_of(&before));
     }
@@ -106,6 +120,16 @@ pub fn undo(draft: &mut Draft<'_>, target: &Target) -> Result<(), ApiError> {
 
 /// Weights for every track of today: the anchor's, 0 for those it did not know.
 fn weights_of(service: &ServiceState, anchor: &[(String, Weight)]) -> Vec<(String, Weight)> {
-    let weight = |name: &str| anchor.iter().find(|(other, _)| other == name).map_or(Weight::ZERO, |(_, weight)| *weight);
-    service.spec.tracks.iter().map(|track| (track.name.clone(), weight(&track.name))).collect()
+    let weight = |name: &str| {
+        anchor
+            .iter()
+            .find(|(other, _)| other == name)
+            .map_or(Weight::ZERO, |(_, weight)| *weight)
+    };
+    service
+        .spec
+        .tracks
+        .iter()
+        .map(|track| (track.name.clone(), weight(&track.name)))
+        .collect()
 }

@@ -22,7 +22,9 @@ pub enum IdState {
 
 /// No number is left.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{limit} is reached: all {most} numbers are in use, by what is in force or by flows of what was deleted; raise the limit, or wait until those have ended")]
+#[error(
+    "{limit} is reached: all {most} numbers are in use, by what is in force or by flows of what was deleted; raise the limit, or wait until those have ended"
+)]
 pub struct IdsFull {
     limit: &'static str,
     most: u16,
@@ -40,7 +42,11 @@ impl<K: Ord + Clone> Ids<K> {
     /// No number is in use; 1 to `most` can be.
     #[must_use]
     pub const fn new(most: u16) -> Self {
-        Self { most, by_key: BTreeMap::new(), by_id: BTreeMap::new() }
+        Self {
+            most,
+            by_key: BTreeMap::new(),
+            by_id: BTreeMap::new(),
+        }
     }
 
     /// The number of a key, new or its own; a key that was being deleted is active again.
@@ -53,7 +59,10 @@ impl<K: Ord + Clone> Ids<K> {
             return Ok(*id);
         }
         let free = (1..=self.most).find(|id| !self.by_id.contains_key(id));
-        let id = free.ok_or(IdsFull { limit, most: self.most })?;
+        let id = free.ok_or(IdsFull {
+            limit,
+            most: self.most,
+        })?;
         self.by_key.insert(key.clone(), id);
         self.by_id.insert(id, (key.clone(), IdState::Active));
         Ok(id)
@@ -88,7 +97,8 @@ impl<K: Ord + Clone> Ids<K> {
     /// Marks an active key as deleting.
     pub fn delete(&mut self, key: &K, deadline: u64) {
         if let Some(id) = self.by_key.get(key) {
-            self.by_id.insert(*id, (key.clone(), IdState::Deleting { deadline }));
+            self.by_id
+                .insert(*id, (key.clone(), IdState::Deleting { deadline }));
         }
     }
 
@@ -111,12 +121,17 @@ impl<K: Ord + Clone> Ids<K> {
     /// Keys that are active.
     #[must_use]
     pub fn active(&self) -> Vec<K> {
-        self.iter().filter(|(_, _, state)| *state == IdState::Active).map(|(_, key, _)| key.clone()).collect()
+        self.iter()
+            .filter(|(_, _, state)| *state == IdState::Active)
+            .map(|(_, key, _)| key.clone())
+            .collect()
     }
 
     /// Every number that is not free.
     pub fn iter(&self) -> impl Iterator<Item = (u16, &K, IdState)> {
-        self.by_id.iter().map(|(id, (key, state))| (*id, key, *state))
+        self.by_id
+            .iter()
+            .map(|(id, (key, state))| (*id, key, *state))
     }
 }
 
@@ -133,7 +148,12 @@ mod tests {
         assert_eq!(ids.get(&"a"), Some(1), "its pins still need it");
         ids.quarantine(1);
         assert_eq!(ids.get(&"a"), None);
-        assert!(ids.take(&"c", "limits.backends").expect_err("full").to_string().contains("limits.backends"));
+        assert!(
+            ids.take(&"c", "limits.backends")
+                .expect_err("full")
+                .to_string()
+                .contains("limits.backends")
+        );
         ids.free(1);
         assert_eq!(ids.take(&"c", "x"), Ok(1));
     }

@@ -101,7 +101,11 @@ impl ServiceState {
     /// Desired weights by track.
     #[must_use]
     pub fn weights(&self) -> Vec<(String, Weight)> {
-        self.spec.tracks.iter().map(|track| (track.name.clone(), track.weight.unwrap_or_default())).collect()
+        self.spec
+            .tracks
+            .iter()
+            .map(|track| (track.name.clone(), track.weight.unwrap_or_default()))
+            .collect()
     }
 
     /// Names of the tracks that are drained.
@@ -126,7 +130,11 @@ impl ServiceState {
             .into_iter()
             .filter_map(|(name, parts)| {
                 let (name, number) = self.numbers.get_key_value(&name)?;
-                Some(Share { track: *number, name, parts })
+                Some(Share {
+                    track: *number,
+                    name,
+                    parts,
+                })
             })
             .collect())
     }
@@ -135,19 +143,26 @@ impl ServiceState {
     #[must_use]
     pub fn slots_of(&self, track: &str) -> u32 {
         let counts = self.split.slots.counts();
-        self.number_of(track).map_or(0, |number| counts[usize::from(number)])
+        self.number_of(track)
+            .map_or(0, |number| counts[usize::from(number)])
     }
 
     /// Whether a backend may take new flows.
     #[must_use]
     pub fn takes_new_flows(&self, address: IpAddr, port: Option<u16>) -> bool {
-        !self.drained_backends.contains_key(&(address, port.unwrap_or(0)))
+        !self
+            .drained_backends
+            .contains_key(&(address, port.unwrap_or(0)))
     }
 
     /// A short name for the split.
     #[must_use]
     pub fn digest(&self) -> String {
-        let names: Vec<(u8, &str)> = self.numbers.iter().map(|(name, number)| (*number, name.as_str())).collect();
+        let names: Vec<(u8, &str)> = self
+            .numbers
+            .iter()
+            .map(|(name, number)| (*number, name.as_str()))
+            .collect();
         crate::table::digest::digest(&self.split.slots, &names)
     }
 }

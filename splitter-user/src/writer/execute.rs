@@ -20,9 +20,18 @@ struct Flip {
 
 impl<D: DataPlane + 'static> Writer<D> {
     /// Carries out a request, or says what it would do.
-    pub(super) fn change(&mut self, request: &ChangeRequest, actor: Actor) -> Result<Vec<Change>, ApiError> {
+    pub(super) fn change(
+        &mut self,
+        request: &ChangeRequest,
+        actor: Actor,
+    ) -> Result<Vec<Change>, ApiError> {
         let now = now_ms();
-        let mut plan = plan(&self.world, &request.command, request.expect_generation, now)?;
+        let mut plan = plan(
+            &self.world,
+            &request.command,
+            request.expect_generation,
+            now,
+        )?;
         sync::check_pairs(&plan.next)?;
         self.note_unpinned(&mut plan);
         if request.dry_run {
@@ -36,7 +45,10 @@ impl<D: DataPlane + 'static> Writer<D> {
         }
         let audit = audit(request, actor, &plan, now);
         self.place(&mut plan)?;
-        let flip = self.needs_flip(&plan).then(|| self.next_flip()).transpose()?;
+        let flip = self
+            .needs_flip(&plan)
+            .then(|| self.next_flip())
+            .transpose()?;
         let took = match flip {
             Some(flip) => Some(self.flip_to(&plan, &flip, audit)?),
             None => {
@@ -70,14 +82,20 @@ impl<D: DataPlane + 'static> Writer<D> {
     fn place(&mut self, plan: &mut Plan) -> Result<(), ApiError> {
         for name in &plan.touched {
             let before = self.world.services.get(name);
-            let Some(id) = plan.next.service_ids.get(name) else { continue };
-            let Some(after) = plan.next.services.get_mut(name) else { continue };
+            let Some(id) = plan.next.service_ids.get(name) else {
+                continue;
+            };
+            let Some(after) = plan.next.services.get_mut(name) else {
+                continue;
+            };
             if after.split.table != UNPLACED {
                 continue;
             }
             let mut busy = [false; TABLES];
             let held = before.map(|b| b.split.table).into_iter().chain(
-                before.and_then(|b| b.anchor.as_ref()).map(|anchor| anchor.split.table),
+                before
+                    .and_then(|b| b.anchor.as_ref())
+                    .map(|anchor| anchor.split.table),
             );
             for table in held.chain(after.anchor.as_ref().map(|anchor| anchor.split.table)) {
                 if let Some(busy) = busy.get_mut(usize::from(table)) {
@@ -85,10 +103,14 @@ impl<D: DataPlane + 'static> Writer<D> {
                 }
             }
             let retired = self.tables_retired.entry(id).or_default();
-            let free = (0..TABLES).filter(|table| !busy[*table]).min_by_key(|table| retired[*table]);
+            let free = (0..TABLES)
+                .filter(|table| !busy[*table])
+                .min_by_key(|table| retired[*table]);
             let table = free.ok_or_else(|| ApiError::internal("no split table is free"))?;
             if retired[table] > self.grace.completed() && !self.grace.wait_for(retired[table]) {
-                return Err(ApiError::internal("no grace period passes: the kernel holds an old split in use"));
+                return Err(ApiError::internal(
+                    "no grace period passes: the kernel holds an old split in use",
+                ));
             }
             after.split.table = u8::try_from(table).unwrap_or(0);
         }
@@ -97,8 +119,13 @@ impl<D: DataPlane + 'static> Writer<D> {
 
     /// Whether anything changes that packets must see at once: a split, or a listener's owner.
     fn needs_flip(&self, plan: &Plan) -> bool {
-        let split_of = |world: &World, name: &String| world.services.get(name).map(|service| service.split.table);
-        let resplit = plan.touched.iter().any(|name| split_of(&self.world, name) != split_of(&plan.next, name));
+        let split_of = |world: &World, name: &String| {
+            world.services.get(name).map(|service| service.split.table)
+        };
+        let resplit = plan
+            .touched
+            .iter()
+            .any(|name| split_of(&self.world, name) != split_of(&plan.next, name));
         resplit || !plan.deleted.is_empty() || owners(&self.world) != owners(&plan.next)
     }
 
@@ -108,9 +135,14 @@ impl<D: DataPlane + 'static> Writer<D> {
         let row = rows.min_by_key(|row| self.rows_retired[*row]).unwrap_or(0);
         let retired = self.rows_retired[row];
         if retired > self.grace.completed() && !self.grace.wait_for(retired) {
-            return Err(ApiError::internal("no grace period passes: the kernel holds an old row in use"));
+            return Err(ApiError::internal(
+                "no grace period passes: the kernel holds an old row in use",
+            ));
         }
-        Ok(Flip { from, to: Selector::new(from.sequence() + 1, u8::try_from(row).unwrap_or(0)) })
+        Ok(Flip {
+            from,
+            to: Selector::new(from.sequence() + 1, u8::try_from(row).unwrap_or(0)),
+        })
     }
 
     /// prepared -> tables -> flip -> committed.
@@ -131,7 +163,9 @@ impl<D: DataPlane + 'static> Writer<D> {
         }
         self.retire(plan, flip, sequence);
         if self.plane.tables().selector() != flip.to {
-            return Err(ApiError::internal("the data plane does not have the change: another process writes to its maps"));
+            return Err(ApiError::internal(
+                "the data plane does not have the change: another process writes to its maps",
+            ));
         }
         Ok(took)
     }
@@ -142,9 +176,14 @@ impl<D: DataPlane + 'static> Writer<D> {
         self.rows_retired[flip.from.row() as usize] = sequence;
         self.rows_retired[flip.to.row() as usize] = sequence;
         for name in plan.touched.iter().chain(&plan.deleted) {
-            if let (Some(id), Some(before)) = (self.world.service_ids.get(name), self.world.services.get(name))
-                && let Some(table) =
-                    self.tables_retired.entry(id).or_default().get_mut(usize::from(before.split.table))
+            if let (Some(id), Some(before)) = (
+                self.world.service_ids.get(name),
+                self.world.services.get(name),
+            ) && let Some(table) = self
+                .tables_retired
+                .entry(id)
+                .or_default()
+                .get_mut(usize::from(before.split.table))
             {
                 *table = sequence;
             }
@@ -155,7 +194,10 @@ impl<D: DataPlane + 'static> Writer<D> {
 
     fn prepared(&self, plan: &Plan, from: Selector, to: Selector, audit: Audit) -> Prepared {
         let services = plan.touched.iter().filter_map(|name| {
-            Some(record::service(plan.next.services.get(name)?, plan.next.service_ids.get(name)?))
+            Some(record::service(
+                plan.next.services.get(name)?,
+                plan.next.service_ids.get(name)?,
+            ))
         });
         Prepared {
             sequence: to.sequence(),
@@ -176,17 +218,28 @@ impl<D: DataPlane + 'static> Writer<D> {
         self.sync_tracks(&sync::tracks(&plan.next))?;
         let mut row = self.plane.tables().row(flip.from.row());
         for name in &plan.touched {
-            let (Some(id), Some(after)) = (plan.next.service_ids.get(name), plan.next.services.get(name)) else {
+            let (Some(id), Some(after)) = (
+                plan.next.service_ids.get(name),
+                plan.next.services.get(name),
+            ) else {
                 continue;
             };
             self.plane.add_service(id)?;
             let kept = self.world.services.get(name).is_some_and(|before| {
-                let anchored = before.anchor.as_ref().is_some_and(|anchor| anchor.split == after.split);
+                let anchored = before
+                    .anchor
+                    .as_ref()
+                    .is_some_and(|anchor| anchor.split == after.split);
                 before.split == after.split || anchored
             });
             if !kept {
                 let header = after.split.header(&self.secret);
-                self.plane.tables().write_split(id, after.split.table, &header, after.split.slots.as_bytes())?;
+                self.plane.tables().write_split(
+                    id,
+                    after.split.table,
+                    &header,
+                    after.split.slots.as_bytes(),
+                )?;
             }
             row.table[usize::from(id)] = after.split.table;
         }
@@ -201,11 +254,16 @@ impl<D: DataPlane + 'static> Writer<D> {
             if state == IdState::Quarantined {
                 continue;
             }
-            let (was, is) = (old.get(&id).copied().unwrap_or(0), new.get(&id).copied().unwrap_or(0));
+            let (was, is) = (
+                old.get(&id).copied().unwrap_or(0),
+                new.get(&id).copied().unwrap_or(0),
+            );
             let binding = Binding::new(was, is, to.short());
             let record = sync::wire_listener(listener, binding);
             let there = self.plane.tables().listener(id);
-            if (there.address, there.port, there.protocol) != (record.address, record.port, record.protocol) {
+            if (there.address, there.port, there.protocol)
+                != (record.address, record.port, record.protocol)
+            {
                 self.plane.tables().write_listener(id, record);
             } else if was != is || there.binding != Binding::new(is, is, to.short()).0 {
                 self.plane.tables().bind(id, binding);
@@ -215,7 +273,8 @@ impl<D: DataPlane + 'static> Writer<D> {
 
     /// Puts back what packets can see after a change that failed before its flip.
     fn take_back(&mut self, flip: &Flip, why: &str) -> ApiError {
-        let mut message = format!("the change failed and was taken back, traffic is as before: {why}");
+        let mut message =
+            format!("the change failed and was taken back, traffic is as before: {why}");
         self.rebind(&self.world, &self.world, flip.to);
         let world = self.world.clone();
         let undone = self
@@ -225,7 +284,9 @@ impl<D: DataPlane + 'static> Writer<D> {
             message = format!("{message}; taking back some tables failed too: {error}");
         }
         if let Err(error) = self.store.discard(flip.to.sequence()) {
-            message = format!("{message}; the journal still holds it, and it will be discarded at the next start: {error}");
+            message = format!(
+                "{message}; the journal still holds it, and it will be discarded at the next start: {error}"
+            );
         }
         tracing::error!(message, "change taken back");
         ApiError::new(ErrorCode::RolledBack, message)
@@ -244,7 +305,10 @@ impl<D: DataPlane + 'static> Writer<D> {
         // The journal goes back to what is in force.
         let names: Vec<String> = plan.touched.clone();
         let services = names.iter().filter_map(|name| {
-            Some(record::service(self.world.services.get(name)?, self.world.service_ids.get(name)?))
+            Some(record::service(
+                self.world.services.get(name)?,
+                self.world.service_ids.get(name)?,
+            ))
         });
         let back = Prepared {
             services: services.collect(),
@@ -264,7 +328,12 @@ impl<D: DataPlane + 'static> Writer<D> {
 
     /// What waits for packets in flight: done once the grace period after the last flip is over.
     pub(super) fn tidy_up(&mut self) -> Result<(), PlaneError> {
-        let Some(flip) = self.tidy_after.filter(|flip| self.grace.completed() >= *flip) else { return Ok(()) };
+        let Some(flip) = self
+            .tidy_after
+            .filter(|flip| self.grace.completed() >= *flip)
+        else {
+            return Ok(());
+        };
         self.tidy_after = None;
         self.drop_tracks(&sync::tracks(&self.world))?;
         let gone: Vec<(u16, String)> = self
@@ -282,7 +351,10 @@ impl<D: DataPlane + 'static> Writer<D> {
             self.world.service_ids.free(id);
         }
         for (id, owner) in owners(&self.world) {
-            self.plane.tables().bind(id, Binding::new(owner, owner, Selector::new(flip, 0).short()));
+            self.plane.tables().bind(
+                id,
+                Binding::new(owner, owner, Selector::new(flip, 0).short()),
+            );
         }
         self.plane.tables_mut().endpoints.settle();
         self.replies_freed.clear();
@@ -305,7 +377,9 @@ impl<D: DataPlane + 'static> Writer<D> {
 fn owners(world: &World) -> BTreeMap<u16, u16> {
     let mut owners = BTreeMap::new();
     for (name, service) in &world.services {
-        let Some(service_id) = world.service_ids.get(name) else { continue };
+        let Some(service_id) = world.service_ids.get(name) else {
+            continue;
+        };
         for listener in &service.spec.listeners {
             if let Some(id) = world.listener_ids.get(listener) {
                 owners.insert(id, service_id);
@@ -316,21 +390,35 @@ fn owners(world: &World) -> BTreeMap<u16, u16> {
 }
 
 fn not_recorded(error: crate::store::StoreError) -> ApiError {
-    ApiError::internal(format!("the change could not be written to the journal, nothing was changed: {error}"))
+    ApiError::internal(format!(
+        "the change could not be written to the journal, nothing was changed: {error}"
+    ))
 }
 
 fn audit(request: &ChangeRequest, actor: Actor, plan: &Plan, now: u64) -> Audit {
     let all = |pick: fn(&Change) -> &BTreeMap<String, String>| {
-        let weights: BTreeMap<&str, _> = plan.changes.iter().map(|c| (c.service.as_str(), pick(c))).collect();
+        let weights: BTreeMap<&str, _> = plan
+            .changes
+            .iter()
+            .map(|c| (c.service.as_str(), pick(c)))
+            .collect();
         serde_json::to_string(&weights).ok()
     };
     Audit {
         unix_ms: now,
         uid: actor.uid,
         gid: actor.gid,
-        pid: actor.pid.and_then(|pid| u32::try_from(pid).ok()).unwrap_or(0),
+        pid: actor
+            .pid
+            .and_then(|pid| u32::try_from(pid).ok())
+            .unwrap_or(0),
         verb: request.command.verb().to_owned(),
-        service: plan.changes.iter().map(|change| change.service.as_str()).collect::<Vec<_>>().join(","),
+        service: plan
+            .changes
+            .iter()
+            .map(|change| change.service.as_str())
+            .collect::<Vec<_>>()
+            .join(","),
         reason: request.reason.clone(),
         from_json: all(|change| &change.before),
         to_json: all(|change| &change.after),

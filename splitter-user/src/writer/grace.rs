@@ -25,31 +25,33 @@ impl Grace {
     pub fn start(wait: impl Fn() -> io::Result<()> + Send + 'static) -> io::Result<Self> {
         let shared = Arc::new((Mutex::new(Progress::default()), Condvar::new()));
         let theirs = Arc::clone(&shared);
-        std::thread::Builder::new().name("grace".into()).spawn(move || {
-            let (progress, changed) = &*theirs;
-            let mut guard = progress.lock().unwrap_or_else(PoisonError::into_inner);
-            loop {
-                while guard.requested == guard.completed && !guard.stop {
-                    guard = changed.wait(guard).unwrap_or_else(PoisonError::into_inner);
-                }
-                if guard.stop {
-                    return;
-                }
-                let asked = guard.requested;
-                drop(guard);
-                let waited = wait();
-                guard = progress.lock().unwrap_or_else(PoisonError::into_inner);
-                match waited {
-                    Ok(()) => guard.completed = asked,
-                    Err(error) => {
-                        // Nothing is used again before this succeeds; the writer says so when it waits.
-                        tracing::error!(%error, "cannot wait for a grace period");
-                        guard.stop = true;
+        std::thread::Builder::new()
+            .name("grace".into())
+            .spawn(move || {
+                let (progress, changed) = &*theirs;
+                let mut guard = progress.lock().unwrap_or_else(PoisonError::into_inner);
+                loop {
+                    while guard.requested == guard.completed && !guard.stop {
+                        guard = changed.wait(guard).unwrap_or_else(PoisonError::into_inner);
                     }
+                    if guard.stop {
+                        return;
+                    }
+                    let asked = guard.requested;
+                    drop(guard);
+                    let waited = wait();
+                    guard = progress.lock().unwrap_or_else(PoisonError::into_inner);
+                    match waited {
+                        Ok(()) => guard.completed = asked,
+                        Err(error) => {
+                            // Nothing is used again before this succeeds; the writer says so when it waits.
+                            tracing::error!(%error, "cannot wait for a grace period");
+                            guard.stop = true;
+                        }
+                    }
+                    changed.notify_all();
                 }
-                changed.notify_all();
-            }
-        })?;
+            })?;
         Ok(Self { shared })
     }
 
@@ -64,7 +66,11 @@ impl Grace {
     /// The last flip after which a grace period has passed.
     #[must_use]
     pub fn completed(&self) -> u64 {
-        self.shared.0.lock().unwrap_or_else(PoisonError::into_inner).completed
+        self.shared
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .completed
     }
 
     /// Waits until a grace period has passed after `flip`; says whether it has.
@@ -98,7 +104,8 @@ mod tests {
     #[test]
     fn a_grace_period_that_began_before_a_flip_does_not_count_for_it() {
         let (release, released) = channel::<()>();
-        let grace = Grace::start(move || released.recv().map_err(io::Error::other)).expect("a thread");
+        let grace =
+            Grace::start(move || released.recv().map_err(io::Error::other)).expect("a thread");
         grace.request(1);
         release.send(()).expect("alive");
         assert!(grace.wait_for(1));

@@ -77,10 +77,15 @@ impl Observations {
     /// New flows of a backend within the window.
     pub(super) fn new_flows(&self, backend: u16) -> u64 {
         let count = |reading: Option<&Reading>| {
-            reading.and_then(|reading| reading.backends.get(&backend)).map_or(0, |counters| counters.new_flows)
+            reading
+                .and_then(|reading| reading.backends.get(&backend))
+                .map_or(0, |counters| counters.new_flows)
         };
         // A backend that was not there at the window's start began at what it had when first read.
-        let first = self.readings.iter().find(|reading| reading.backends.contains_key(&backend));
+        let first = self
+            .readings
+            .iter()
+            .find(|reading| reading.backends.contains_key(&backend));
         count(self.readings.back()).saturating_sub(count(first))
     }
 }
@@ -114,7 +119,11 @@ impl<D: DataPlane + 'static> Writer<D> {
     }
 
     fn judge_flow_table(&mut self) {
-        let (Some(first), Some(last)) = (self.observe.readings.front(), self.observe.readings.back()) else { return };
+        let (Some(first), Some(last)) =
+            (self.observe.readings.front(), self.observe.readings.back())
+        else {
+            return;
+        };
         let unpinned = last.unpinned.saturating_sub(first.unpinned);
         let full = last.table_full.saturating_sub(first.table_full);
         let table = self.flow_table();
@@ -129,7 +138,10 @@ impl<D: DataPlane + 'static> Writer<D> {
         if full > 0 || table.entries * 10 > table.capacity * 9 {
             self.raise(
                 ConditionKind::FlowTableFull,
-                format!("{} of {} places are taken; raise limits.flows, then detach once", table.entries, table.capacity),
+                format!(
+                    "{} of {} places are taken; raise limits.flows, then detach once",
+                    table.entries, table.capacity
+                ),
             );
         } else {
             self.lower(ConditionKind::FlowTableFull);
@@ -145,14 +157,20 @@ impl<D: DataPlane + 'static> Writer<D> {
 
     /// Packets that went unpinned to some backends since their numbers were given out.
     pub(super) fn unpinned_of(&self, backends: &[u16]) -> u64 {
-        backends.iter().filter_map(|id| self.plane.counters(*id).ok()).map(|counters| counters.unpinned).sum()
+        backends
+            .iter()
+            .filter_map(|id| self.plane.counters(*id).ok())
+            .map(|counters| counters.unpinned)
+            .sum()
     }
 
     /// Notes in the drains that a plan begins how much had gone unpinned before.
     pub(super) fn note_unpinned(&self, plan: &mut Plan) {
         use crate::api::types::DrainTarget;
         for name in &plan.touched {
-            let Some(service) = plan.next.services.get_mut(name) else { continue };
+            let Some(service) = plan.next.services.get_mut(name) else {
+                continue;
+            };
             let before = self.world.services.get(name);
             for (track, drain) in &mut service.drained_tracks {
                 if before.is_none_or(|before| before.drained_tracks.get(track) != Some(drain)) {
@@ -161,8 +179,16 @@ impl<D: DataPlane + 'static> Writer<D> {
                 }
             }
             for ((address, port), drain) in &mut service.drained_backends {
-                if before.is_none_or(|before| before.drained_backends.get(&(*address, *port)) != Some(drain)) {
-                    let ids = self.backends_of(name, &DrainTarget::Backend { address: *address, port: *port });
+                if before.is_none_or(|before| {
+                    before.drained_backends.get(&(*address, *port)) != Some(drain)
+                }) {
+                    let ids = self.backends_of(
+                        name,
+                        &DrainTarget::Backend {
+                            address: *address,
+                            port: *port,
+                        },
+                    );
                     drain.unpinned_before = self.unpinned_of(&ids);
                 }
             }
@@ -171,14 +197,31 @@ impl<D: DataPlane + 'static> Writer<D> {
 
     pub(super) fn figures(&self) -> Result<Figures, ApiError> {
         let version = |key: &BackendKey| {
-            self.world.services.get(&key.service).and_then(|s| s.spec.track(&key.track)).and_then(|t| t.version.clone())
+            self.world
+                .services
+                .get(&key.service)
+                .and_then(|s| s.spec.track(&key.track))
+                .and_then(|t| t.version.clone())
         };
-        let ids = self.world.backend_ids.iter().filter(|(_, _, state)| *state != IdState::Quarantined);
+        let ids = self
+            .world
+            .backend_ids
+            .iter()
+            .filter(|(_, _, state)| *state != IdState::Quarantined);
         let backends = ids.map(|(id, key, _)| BackendFigures {
             key: key.clone(),
             version: version(key),
-            new_flows: self.plane.counters(id).map_or(0, |counters| counters.new_flows),
-            flows: self.scan.last.backends.get(usize::from(id)).copied().unwrap_or(0),
+            new_flows: self
+                .plane
+                .counters(id)
+                .map_or(0, |counters| counters.new_flows),
+            flows: self
+                .scan
+                .last
+                .backends
+                .get(usize::from(id))
+                .copied()
+                .unwrap_or(0),
         });
         let tracks = self.world.services.iter().flat_map(|(name, service)| {
             service.spec.tracks.iter().map(move |track| TrackFigures {
@@ -188,12 +231,23 @@ impl<D: DataPlane + 'static> Writer<D> {
                 slots: service.slots_of(&track.name),
             })
         });
-        let verdicts = self.plane.verdicts().map_err(|error| ApiError::internal(error.to_string()))?;
+        let verdicts = self
+            .plane
+            .verdicts()
+            .map_err(|error| ApiError::internal(error.to_string()))?;
         Ok(Figures {
             backends: backends.collect(),
             tracks: tracks.collect(),
-            generations: self.world.services.iter().map(|(name, service)| (name.clone(), service.generation)).collect(),
-            verdicts: Reason::ALL.iter().map(|reason| (*reason, verdicts.packets[*reason as usize % REASONS])).collect(),
+            generations: self
+                .world
+                .services
+                .iter()
+                .map(|(name, service)| (name.clone(), service.generation))
+                .collect(),
+            verdicts: Reason::ALL
+                .iter()
+                .map(|reason| (*reason, verdicts.packets[*reason as usize % REASONS]))
+                .collect(),
             flow_table: self.flow_table(),
             conditions: self.conditions.keys().copied().collect(),
         })

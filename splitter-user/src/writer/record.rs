@@ -59,7 +59,11 @@ pub(super) fn service(service: &ServiceState, id: u16) -> ServiceRecord {
     let beside = Beside {
         numbers: service.numbers.clone(),
         drained_tracks: service.drained_tracks.clone(),
-        drained_backends: service.drained_backends.iter().map(|((a, p), drain)| (*a, *p, drain.clone())).collect(),
+        drained_backends: service
+            .drained_backends
+            .iter()
+            .map(|((a, p), drain)| (*a, *p, drain.clone()))
+            .collect(),
         affinity: service.split.affinity.clone(),
         salt: service.split.salt.clone(),
     };
@@ -88,15 +92,21 @@ pub(super) fn service(service: &ServiceState, id: u16) -> ServiceRecord {
 
 /// A service back from its record.
 pub(super) fn read_service(record: &ServiceRecord) -> Result<ServiceState, WriterError> {
-    let failed = |message: String| WriterError::Record { service: record.name.clone(), message };
-    let spec: Service = serde_json::from_str(&record.spec_json).map_err(|error| failed(error.to_string()))?;
-    let beside: Beside = serde_json::from_str(&record.state_json).map_err(|error| failed(error.to_string()))?;
-    let slots = |blob: &Blob| Slots::from_bytes(blob.as_slice()).map_err(|error| failed(error.to_string()));
+    let failed = |message: String| WriterError::Record {
+        service: record.name.clone(),
+        message,
+    };
+    let spec: Service =
+        serde_json::from_str(&record.spec_json).map_err(|error| failed(error.to_string()))?;
+    let beside: Beside =
+        serde_json::from_str(&record.state_json).map_err(|error| failed(error.to_string()))?;
+    let slots =
+        |blob: &Blob| Slots::from_bytes(blob.as_slice()).map_err(|error| failed(error.to_string()));
     let anchor = match record.anchors.first() {
         None => None,
         Some(anchor) => {
-            let kept: BesideAnchor =
-                serde_json::from_str(&anchor.state_json).map_err(|error| failed(error.to_string()))?;
+            let kept: BesideAnchor = serde_json::from_str(&anchor.state_json)
+                .map_err(|error| failed(error.to_string()))?;
             Some(Anchor {
                 generation: anchor.generation,
                 split: Split {
@@ -115,7 +125,11 @@ pub(super) fn read_service(record: &ServiceRecord) -> Result<ServiceState, Write
         generation: record.generation,
         numbers: beside.numbers,
         drained_tracks: beside.drained_tracks,
-        drained_backends: beside.drained_backends.into_iter().map(|(a, p, drain)| ((a, p), drain)).collect(),
+        drained_backends: beside
+            .drained_backends
+            .into_iter()
+            .map(|(a, p, drain)| ((a, p), drain))
+            .collect(),
         split: Split {
             slots: Arc::new(slots(&record.current)?),
             affinity: beside.affinity,
@@ -134,14 +148,37 @@ pub(super) fn ids(world: &World) -> Vec<IdRecord> {
         key_json,
         state: json(&state),
     };
-    let services = world.service_ids.iter().map(|(id, key, state)| record("service", id, json(key), state));
+    let services = world
+        .service_ids
+        .iter()
+        .map(|(id, key, state)| record("service", id, json(key), state));
     let listeners = world.listener_ids.iter().map(|(id, key, state)| {
-        let services = world.listener_services.get(&id).cloned().unwrap_or_default();
-        record("listener", id, json(&ListenerRecord { listener: *key, services }), state)
+        let services = world
+            .listener_services
+            .get(&id)
+            .cloned()
+            .unwrap_or_default();
+        record(
+            "listener",
+            id,
+            json(&ListenerRecord {
+                listener: *key,
+                services,
+            }),
+            state,
+        )
     });
     let backends = world.backend_ids.iter().map(|(id, key, state)| {
         let times = world.former_times.get(&id).cloned();
-        record("backend", id, json(&BackendRecord { key: key.clone(), times }), state)
+        record(
+            "backend",
+            id,
+            json(&BackendRecord {
+                key: key.clone(),
+                times,
+            }),
+            state,
+        )
     });
     services.chain(listeners).chain(backends).collect()
 }
@@ -149,11 +186,23 @@ pub(super) fn ids(world: &World) -> Vec<IdRecord> {
 /// What changed in the numbers from `before` to `after`.
 pub(super) fn changed_ids(before: &World, after: &World) -> Vec<IdRecord> {
     let (old, new) = (ids(before), ids(after));
-    let there: BTreeSet<(&str, u32)> = new.iter().map(|record| (record.kind.as_str(), record.id)).collect();
-    let gone = old.iter().filter(|record| !there.contains(&(record.kind.as_str(), record.id)));
-    let freed: Vec<IdRecord> =
-        gone.map(|record| IdRecord { state: IdRecord::FREE.to_owned(), ..record.clone() }).collect();
-    let mut changed: Vec<IdRecord> = new.into_iter().filter(|record| !old.contains(record)).collect();
+    let there: BTreeSet<(&str, u32)> = new
+        .iter()
+        .map(|record| (record.kind.as_str(), record.id))
+        .collect();
+    let gone = old
+        .iter()
+        .filter(|record| !there.contains(&(record.kind.as_str(), record.id)));
+    let freed: Vec<IdRecord> = gone
+        .map(|record| IdRecord {
+            state: IdRecord::FREE.to_owned(),
+            ..record.clone()
+        })
+        .collect();
+    let mut changed: Vec<IdRecord> = new
+        .into_iter()
+        .filter(|record| !old.contains(record))
+        .collect();
     changed.extend(freed);
     changed
 }
@@ -169,7 +218,12 @@ pub(super) fn read_ids(records: &[IdRecord], world: &mut World) -> Result<(), Wr
         let id = u16::try_from(record.id).map_err(|error| failed(error.to_string()))?;
         let state: IdState = serde_json::from_str(&record.state).map_err(read)?;
         match record.kind.as_str() {
-            "service" => put(&mut world.service_ids, id, serde_json::from_str(&record.key_json).map_err(read)?, state),
+            "service" => put(
+                &mut world.service_ids,
+                id,
+                serde_json::from_str(&record.key_json).map_err(read)?,
+                state,
+            ),
             "listener" => {
                 let kept: ListenerRecord = serde_json::from_str(&record.key_json).map_err(read)?;
                 put(&mut world.listener_ids, id, kept.listener, state);
@@ -178,7 +232,9 @@ pub(super) fn read_ids(records: &[IdRecord], world: &mut World) -> Result<(), Wr
             "backend" => {
                 let kept: BackendRecord = serde_json::from_str(&record.key_json).map_err(read)?;
                 put(&mut world.backend_ids, id, kept.key, state);
-                world.former_times.extend(kept.times.map(|times| (id, times)));
+                world
+                    .former_times
+                    .extend(kept.times.map(|times| (id, times)));
             }
             other => return Err(failed(format!("nothing is called a {other}"))),
         }

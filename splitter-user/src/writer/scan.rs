@@ -53,7 +53,12 @@ pub(super) struct Counts {
 
 impl Counts {
     fn sized(backends: usize, listeners: usize) -> Self {
-        Self { backends: vec![0; backends + 1], oldest: vec![0; backends + 1], listeners: vec![0; listeners + 1], total: 0 }
+        Self {
+            backends: vec![0; backends + 1],
+            oldest: vec![0; backends + 1],
+            listeners: vec![0; listeners + 1],
+            total: 0,
+        }
     }
 }
 
@@ -131,7 +136,11 @@ impl<D: DataPlane + 'static> Writer<D> {
             return Duration::ZERO;
         }
         let wait = self.scan.due.saturating_duration_since(now);
-        if self.tidy_after.is_some() { wait.min(Duration::from_millis(20)) } else { wait }
+        if self.tidy_after.is_some() {
+            wait.min(Duration::from_millis(20))
+        } else {
+            wait
+        }
     }
 
     /// What the writer does between requests.
@@ -151,7 +160,9 @@ impl<D: DataPlane + 'static> Writer<D> {
         let (backends, listeners) = self.scan.sizes;
         let ticks = |duration: Duration| {
             let tick = self.plane.duration_of(1).max(Duration::from_millis(1));
-            u32::try_from(duration.as_nanos() / tick.as_nanos()).unwrap_or(u32::MAX).saturating_add(1)
+            u32::try_from(duration.as_nanos() / tick.as_nanos())
+                .unwrap_or(u32::MAX)
+                .saturating_add(1)
         };
         // Flows of a backend that has no number, or none any more, are over at once.
         let mut ends = vec![Ends::default(); backends + 1];
@@ -174,30 +185,49 @@ impl<D: DataPlane + 'static> Writer<D> {
             grace: self.grace.completed(),
             counts: Counts::sized(backends, listeners),
             ends,
-            with_listeners: self.world.listener_ids.iter().any(|(_, _, state)| deleting(state)),
+            with_listeners: self
+                .world
+                .listener_ids
+                .iter()
+                .any(|(_, _, state)| deleting(state)),
         });
     }
 
     fn scan_chunk(&mut self) -> Result<(), PlaneError> {
         let now = self.plane.now()?;
-        let Some(running) = &mut self.scan.running else { return Ok(()) };
+        let Some(running) = &mut self.scan.running else {
+            return Ok(());
+        };
         let end = (running.next + CHUNK).min(self.scan.buckets);
         let tables = self.plane.tables();
-        let Running { counts, ends, with_listeners, next, .. } = running;
+        let Running {
+            counts,
+            ends,
+            with_listeners,
+            next,
+            ..
+        } = running;
         tables.scan(*next..end, |flow| {
             let backend = usize::from(flow.value.backend());
             let age = flow.value.age(now);
-            let limit = ends.get(backend).map_or(0, |ends| ends.of(flow.value.state_bits()));
+            let limit = ends
+                .get(backend)
+                .map_or(0, |ends| ends.of(flow.value.state_bits()));
             if age >= limit && tables.free_flow(&flow) {
                 return;
             }
             counts.total += 1;
-            if let (Some(count), Some(oldest)) = (counts.backends.get_mut(backend), counts.oldest.get_mut(backend)) {
+            if let (Some(count), Some(oldest)) = (
+                counts.backends.get_mut(backend),
+                counts.oldest.get_mut(backend),
+            ) {
                 *count += 1;
                 *oldest = (*oldest).max(age);
             }
             if *with_listeners
-                && let Some(count) = counts.listeners.get_mut(usize::from(listener_of(tables, &flow)))
+                && let Some(count) = counts
+                    .listeners
+                    .get_mut(usize::from(listener_of(tables, &flow)))
             {
                 *count += 1;
             }
@@ -210,13 +240,20 @@ impl<D: DataPlane + 'static> Writer<D> {
     }
 
     fn finish_scan(&mut self) -> Result<(), PlaneError> {
-        let Some(done) = self.scan.running.take() else { return Ok(()) };
+        let Some(done) = self.scan.running.take() else {
+            return Ok(());
+        };
         let proves = |need: &Need| self.scan.cycle >= need.cycle && done.grace >= need.flip;
         let before = self.world.clone();
         let now = now_ms();
         let mut gone = false;
 
-        let listeners: Vec<(u16, IdState)> = self.world.listener_ids.iter().map(|(id, _, state)| (id, state)).collect();
+        let listeners: Vec<(u16, IdState)> = self
+            .world
+            .listener_ids
+            .iter()
+            .map(|(id, _, state)| (id, state))
+            .collect();
         for (id, state) in listeners {
             let none = done.with_listeners
                 && done.counts.listeners.get(usize::from(id)) == Some(&0)
@@ -236,7 +273,12 @@ impl<D: DataPlane + 'static> Writer<D> {
                 IdState::Quarantined => {}
             }
         }
-        let backends: Vec<(u16, IdState)> = self.world.backend_ids.iter().map(|(id, _, state)| (id, state)).collect();
+        let backends: Vec<(u16, IdState)> = self
+            .world
+            .backend_ids
+            .iter()
+            .map(|(id, _, state)| (id, state))
+            .collect();
         for (id, state) in backends {
             let none = done.counts.backends.get(usize::from(id)) == Some(&0)
                 && self.scan.backends.get(&id).is_none_or(proves);
@@ -287,7 +329,10 @@ impl<D: DataPlane + 'static> Writer<D> {
     /// Lets every number that is going, and every drain, wait for a scan that begins from now on and
     /// after the last flip's grace period.
     pub(super) fn need_proof_of_all(&mut self) {
-        let need = Need { cycle: self.scan.next_cycle(), flip: self.tidy_after.unwrap_or(0) };
+        let need = Need {
+            cycle: self.scan.next_cycle(),
+            flip: self.tidy_after.unwrap_or(0),
+        };
         for (id, _, state) in self.world.backend_ids.iter() {
             if state == IdState::Active {
                 self.scan.backends.remove(&id);
@@ -304,14 +349,28 @@ impl<D: DataPlane + 'static> Writer<D> {
         }
         let mut wanted = Vec::new();
         for (name, service) in &self.world.services {
-            wanted.extend(service.drained_tracks.keys().map(|track| (name.clone(), DrainTarget::Track(track.clone()))));
+            wanted.extend(
+                service
+                    .drained_tracks
+                    .keys()
+                    .map(|track| (name.clone(), DrainTarget::Track(track.clone()))),
+            );
             wanted.extend(service.drained_backends.keys().map(|(address, port)| {
-                (name.clone(), DrainTarget::Backend { address: *address, port: *port })
+                (
+                    name.clone(),
+                    DrainTarget::Backend {
+                        address: *address,
+                        port: *port,
+                    },
+                )
             }));
         }
         self.scan.drains.retain(|key, _| wanted.contains(key));
         for key in wanted {
-            self.scan.drains.entry(key).or_insert(Proof { need, done: false });
+            self.scan
+                .drains
+                .entry(key)
+                .or_insert(Proof { need, done: false });
         }
     }
 
@@ -319,10 +378,17 @@ impl<D: DataPlane + 'static> Writer<D> {
     /// what was deleted end now.
     pub(super) fn after_change(&mut self, before: &crate::state::World, cut: bool) {
         if cut {
-            let now = self.world.backend_ids.iter().filter(|(_, _, state)| matches!(state, IdState::Deleting { .. }));
+            let now = self
+                .world
+                .backend_ids
+                .iter()
+                .filter(|(_, _, state)| matches!(state, IdState::Deleting { .. }));
             let doomed: Vec<BackendKey> = now
                 .map(|(_, key, _)| key.clone())
-                .filter(|key| before.services.contains_key(&key.service) && !self.world.services.contains_key(&key.service))
+                .filter(|key| {
+                    before.services.contains_key(&key.service)
+                        && !self.world.services.contains_key(&key.service)
+                })
                 .collect();
             for key in doomed {
                 self.world.backend_ids.delete(&key, 0);
@@ -365,12 +431,17 @@ impl<D: DataPlane + 'static> Writer<D> {
 
     pub(super) fn pins_of(&self, service: &str, what: &DrainTarget, counts: &Counts) -> u64 {
         let ids = self.backends_of(service, what);
-        ids.iter().filter_map(|id| counts.backends.get(usize::from(*id))).sum()
+        ids.iter()
+            .filter_map(|id| counts.backends.get(usize::from(*id)))
+            .sum()
     }
 
     /// Whether a scan has proven a drain: `None` if there is no such drain.
     pub(super) fn proven(&self, service: &str, what: &DrainTarget) -> Option<bool> {
-        self.scan.drains.get(&(service.to_owned(), what.clone())).map(|proof| proof.done)
+        self.scan
+            .drains
+            .get(&(service.to_owned(), what.clone()))
+            .map(|proof| proof.done)
     }
 }
 

@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use splitter_ebpf::abi::{self, Backend, Binding, Endpoint, EndpointKind, PAIRS, Pair, Reply, track_table_index};
+use splitter_ebpf::abi::{
+    self, Backend, Binding, Endpoint, EndpointKind, PAIRS, Pair, Reply, track_table_index,
+};
 use splitter_ebpf::wire::{Family, TCP, UDP, WireAddress, WirePort};
 
 use super::Writer;
@@ -49,17 +51,31 @@ const fn in_tables(state: IdState) -> bool {
 /// Every endpoint that packets may have to find.
 pub(super) fn endpoints(world: &World) -> BTreeMap<Place, Meaning> {
     let mut places = BTreeMap::new();
-    for (id, listener, state) in world.listener_ids.iter().filter(|(_, _, state)| in_tables(*state)) {
+    for (id, listener, state) in world
+        .listener_ids
+        .iter()
+        .filter(|(_, _, state)| in_tables(*state))
+    {
         let family = Family::of(&listener.vip);
         let address = WireAddress::from(listener.vip).0;
-        let meta = Endpoint::meta_of(WirePort::new(listener.port), protocol_number(listener.protocol), family);
+        let meta = Endpoint::meta_of(
+            WirePort::new(listener.port),
+            protocol_number(listener.protocol),
+            family,
+        );
         places.insert((address, meta), Meaning::Listener(id));
         if state == IdState::Active {
-            places.insert((address, Endpoint::meta_of(WirePort(0), 0, family)), Meaning::Vip);
+            places.insert(
+                (address, Endpoint::meta_of(WirePort(0), 0, family)),
+                Meaning::Vip,
+            );
         }
     }
     for (pair, place) in pairs(world) {
-        match places.entry(place).or_insert_with(|| Meaning::Backend(Vec::new())) {
+        match places
+            .entry(place)
+            .or_insert_with(|| Meaning::Backend(Vec::new()))
+        {
             Meaning::Backend(pairs) => pairs.push(pair),
             // Validation refuses a backend that is a listener.
             Meaning::Listener(_) | Meaning::Vip => {}
@@ -82,12 +98,21 @@ fn pairs(world: &World) -> Vec<(Pair, Place)> {
             continue;
         }
         let family = Family::of(&listener.vip);
-        let services = world.listener_services.get(&listener_id).into_iter().flatten();
-        for (backend_id, key) in services.flat_map(|service| backends.get(service.as_str()).into_iter().flatten()) {
+        let services = world
+            .listener_services
+            .get(&listener_id)
+            .into_iter()
+            .flatten();
+        for (backend_id, key) in
+            services.flat_map(|service| backends.get(service.as_str()).into_iter().flatten())
+        {
             if Family::of(&key.address) == family {
                 let port = WirePort::new(key.port.unwrap_or(listener.port));
                 let meta = Endpoint::meta_of(port, protocol_number(listener.protocol), family);
-                pairs.push((Pair::new(listener_id, *backend_id), (WireAddress::from(key.address).0, meta)));
+                pairs.push((
+                    Pair::new(listener_id, *backend_id),
+                    (WireAddress::from(key.address).0, meta),
+                ));
             }
         }
     }
@@ -100,7 +125,11 @@ pub(super) fn check_pairs(world: &World) -> Result<(), ApiError> {
         if let Meaning::Backend(pairs) = meaning
             && pairs.len() > PAIRS
         {
-            let family = if meta >> 24 == u64::from(Family::V4 as u8) { Family::V4 } else { Family::V6 };
+            let family = if meta >> 24 == u64::from(Family::V4 as u8) {
+                Family::V4
+            } else {
+                Family::V6
+            };
             let address = WireAddress(address).to_ip(family);
             let port = WirePort(u16::try_from(meta & 0xffff).unwrap_or(0)).get();
             return Err(ApiError::refused(format!(
@@ -118,11 +147,18 @@ pub(super) fn check_pairs(world: &World) -> Result<(), ApiError> {
 pub(super) fn tracks(world: &World) -> BTreeMap<u32, Vec<Member>> {
     let mut tables = BTreeMap::new();
     for (name, service) in &world.services {
-        let Some(service_id) = world.service_ids.get(name) else { continue };
+        let Some(service_id) = world.service_ids.get(name) else {
+            continue;
+        };
         for track in &service.spec.tracks {
-            let Some(number) = service.number_of(&track.name) else { continue };
+            let Some(number) = service.number_of(&track.name) else {
+                continue;
+            };
             for family in Family::ALL {
-                let members = track.backends.iter().filter(|backend| Family::of(&backend.address) == family);
+                let members = track
+                    .backends
+                    .iter()
+                    .filter(|backend| Family::of(&backend.address) == family);
                 let members: Vec<Member> = members
                     .filter(|backend| service.takes_new_flows(backend.address, backend.port))
                     .filter_map(|backend| {
@@ -151,23 +187,46 @@ impl<D: DataPlane + 'static> Writer<D> {
     /// Writes the records of backends that `world` has and the tables do not.
     pub(super) fn write_backends(&self, world: &World) {
         for (id, key, state) in world.backend_ids.iter() {
-            let (address, port) = (WireAddress::from(key.address), WirePort::new(key.port.unwrap_or(0)));
+            let (address, port) = (
+                WireAddress::from(key.address),
+                WirePort::new(key.port.unwrap_or(0)),
+            );
             let there = self.plane.tables().backend(id);
             if !in_tables(state) || (there.address == address && there.port == port) {
                 continue;
             }
             let hop = self.hop_of(key.address).unwrap_or_default();
-            self.plane.tables().write_backend(id, Backend { address, port, hops: [hop; 2], ..Backend::default() });
+            self.plane.tables().write_backend(
+                id,
+                Backend {
+                    address,
+                    port,
+                    hops: [hop; 2],
+                    ..Backend::default()
+                },
+            );
         }
     }
 
     /// Enters and changes endpoints until they are as `wanted` says. With `removing`, those that are
     /// not wanted go.
-    pub(super) fn sync_endpoints(&mut self, wanted: &BTreeMap<Place, Meaning>, removing: bool) -> Result<(), PlaneError> {
-        let there: BTreeMap<Place, Endpoint> =
-            self.plane.tables().endpoints.iter().map(|endpoint| ((endpoint.address.0, endpoint.meta), endpoint)).collect();
-        let mut used: BTreeSet<u32> =
-            there.values().filter(|e| e.kind == EndpointKind::Backend as u32).map(|e| e.id).collect();
+    pub(super) fn sync_endpoints(
+        &mut self,
+        wanted: &BTreeMap<Place, Meaning>,
+        removing: bool,
+    ) -> Result<(), PlaneError> {
+        let there: BTreeMap<Place, Endpoint> = self
+            .plane
+            .tables()
+            .endpoints
+            .iter()
+            .map(|endpoint| ((endpoint.address.0, endpoint.meta), endpoint))
+            .collect();
+        let mut used: BTreeSet<u32> = there
+            .values()
+            .filter(|e| e.kind == EndpointKind::Backend as u32)
+            .map(|e| e.id)
+            .collect();
         used.extend(&self.replies_freed);
         for (place, meaning) in wanted {
             let old = there.get(place);
@@ -183,7 +242,8 @@ impl<D: DataPlane + 'static> Writer<D> {
                     if old.is_some_and(|old| self.plane.tables().reply(old.id) == reply) {
                         continue;
                     }
-                    let free = (0..self.plane.tables().layout.replies).find(|index| !used.contains(index));
+                    let free =
+                        (0..self.plane.tables().layout.replies).find(|index| !used.contains(index));
                     let index = free.ok_or(crate::dataplane::EndpointError::Full)?;
                     used.insert(index);
                     self.replies_freed.extend(old.map(|old| old.id));
@@ -191,7 +251,12 @@ impl<D: DataPlane + 'static> Writer<D> {
                     (EndpointKind::Backend, index)
                 }
             };
-            let entry = Endpoint { address: WireAddress(place.0), meta: place.1, kind: kind as u32, id };
+            let entry = Endpoint {
+                address: WireAddress(place.0),
+                meta: place.1,
+                kind: kind as u32,
+                id,
+            };
             if old != Some(&entry) {
                 self.plane.tables_mut().endpoints.insert(entry)?;
             }
@@ -202,7 +267,10 @@ impl<D: DataPlane + 'static> Writer<D> {
                     if entry.kind == EndpointKind::Backend as u32 {
                         self.replies_freed.insert(entry.id);
                     }
-                    self.plane.tables_mut().endpoints.remove(entry.address, entry.meta);
+                    self.plane
+                        .tables_mut()
+                        .endpoints
+                        .remove(entry.address, entry.meta);
                 }
             }
         }
@@ -214,7 +282,9 @@ impl<D: DataPlane + 'static> Writer<D> {
         let mut shared: BTreeMap<u16, bool> = BTreeMap::new();
         for meaning in wanted.values() {
             if let Meaning::Backend(pairs) = meaning {
-                let several = pairs.iter().any(|pair| pair.listener() != pairs[0].listener());
+                let several = pairs
+                    .iter()
+                    .any(|pair| pair.listener() != pairs[0].listener());
                 for pair in pairs {
                     *shared.entry(pair.backend()).or_default() |= several;
                 }
@@ -229,28 +299,50 @@ impl<D: DataPlane + 'static> Writer<D> {
     }
 
     /// Replaces the track tables that differ; those that `wanted` lacks stay.
-    pub(super) fn sync_tracks(&mut self, wanted: &BTreeMap<u32, Vec<Member>>) -> Result<(), PlaneError> {
-        let changed = |(index, members): &(&u32, &Vec<Member>)| self.tracks.get(index) != Some(members);
+    pub(super) fn sync_tracks(
+        &mut self,
+        wanted: &BTreeMap<u32, Vec<Member>>,
+    ) -> Result<(), PlaneError> {
+        let changed =
+            |(index, members): &(&u32, &Vec<Member>)| self.tracks.get(index) != Some(members);
         let updates: Vec<TrackUpdate> = wanted
             .iter()
             .filter(changed)
-            .map(|(index, members)| (*index, (!members.is_empty()).then(|| maglev::build(members))))
+            .map(|(index, members)| {
+                (
+                    *index,
+                    (!members.is_empty()).then(|| maglev::build(members)),
+                )
+            })
             .collect();
         if updates.is_empty() {
             return Ok(());
         }
         self.plane.set_track_tables(updates)?;
-        self.tracks.extend(wanted.iter().map(|(index, members)| (*index, members.clone())));
+        self.tracks.extend(
+            wanted
+                .iter()
+                .map(|(index, members)| (*index, members.clone())),
+        );
         Ok(())
     }
 
     /// Removes the track tables that `wanted` lacks.
-    pub(super) fn drop_tracks(&mut self, wanted: &BTreeMap<u32, Vec<Member>>) -> Result<(), PlaneError> {
-        let gone: Vec<u32> = self.tracks.keys().filter(|index| !wanted.contains_key(index)).copied().collect();
+    pub(super) fn drop_tracks(
+        &mut self,
+        wanted: &BTreeMap<u32, Vec<Member>>,
+    ) -> Result<(), PlaneError> {
+        let gone: Vec<u32> = self
+            .tracks
+            .keys()
+            .filter(|index| !wanted.contains_key(index))
+            .copied()
+            .collect();
         if gone.is_empty() {
             return Ok(());
         }
-        self.plane.set_track_tables(gone.iter().map(|index| (*index, None)).collect())?;
+        self.plane
+            .set_track_tables(gone.iter().map(|index| (*index, None)).collect())?;
         self.tracks.retain(|index, _| wanted.contains_key(index));
         Ok(())
     }

@@ -9,9 +9,9 @@ use splitter_ebpf::wire::{Family, WirePort};
 use super::scan::listener_of;
 use super::{PlaneStatus, Writer, moment, now_ms};
 use crate::api::types::{
-    AffinityView, ApiError, BackendView, Condition, ConditionStatus, DrainState, DrainTarget, DrainView, FlowFilter,
-    FlowList, FlowState, FlowView, Health, LifeState, LimitsView, ListenerView, Observed, Phase, ServiceStatus,
-    ServiceView, TrackView,
+    AffinityView, ApiError, BackendView, Condition, ConditionStatus, DrainState, DrainTarget,
+    DrainView, FlowFilter, FlowList, FlowState, FlowView, Health, LifeState, LimitsView,
+    ListenerView, Observed, Phase, ServiceStatus, ServiceView, TrackView,
 };
 use crate::dataplane::{DataPlane, FlowSlot};
 use crate::model::{AffinityKey, Backend, Listener, Track};
@@ -20,28 +20,48 @@ use crate::share::percent;
 use crate::state::{BackendKey, IdState, ServiceState};
 
 fn listener_view(listener: &Listener) -> ListenerView {
-    ListenerView { vip: listener.vip, port: listener.port, protocol: listener.protocol.to_string() }
+    ListenerView {
+        vip: listener.vip,
+        port: listener.port,
+        protocol: listener.protocol.to_string(),
+    }
 }
 
 impl<D: DataPlane + 'static> Writer<D> {
     pub(super) fn service_views(&self, name: Option<&str>) -> Result<Vec<ServiceView>, ApiError> {
         match name {
-            None => Ok(self.world.services.values().map(|service| self.service_view(service)).collect()),
+            None => Ok(self
+                .world
+                .services
+                .values()
+                .map(|service| self.service_view(service))
+                .collect()),
             Some(name) => Ok(vec![self.service_view(self.service(name)?)]),
         }
     }
 
     fn service(&self, name: &str) -> Result<&ServiceState, ApiError> {
         let known: Vec<&String> = self.world.services.keys().collect();
-        self.world.services.get(name).ok_or_else(|| unknown_service(name, &known))
+        self.world
+            .services
+            .get(name)
+            .ok_or_else(|| unknown_service(name, &known))
     }
 
     fn service_view(&self, service: &ServiceState) -> ServiceView {
         let spec = &service.spec;
-        let seen: Vec<u64> = spec.tracks.iter().map(|track| self.observed(&spec.name, &track.name)).collect();
+        let seen: Vec<u64> = spec
+            .tracks
+            .iter()
+            .map(|track| self.observed(&spec.name, &track.name))
+            .collect();
         let all: u64 = seen.iter().sum();
-        let mut tracks: Vec<TrackView> =
-            spec.tracks.iter().zip(&seen).map(|(track, new)| self.track_view(service, track, *new, all)).collect();
+        let mut tracks: Vec<TrackView> = spec
+            .tracks
+            .iter()
+            .zip(&seen)
+            .map(|(track, new)| self.track_view(service, track, *new, all))
+            .collect();
         tracks.extend(self.former_tracks(service));
         let ids: Vec<u16> = tracks
             .iter()
@@ -76,7 +96,13 @@ impl<D: DataPlane + 'static> Writer<D> {
         ids.into_iter().map(|id| self.observe.new_flows(id)).sum()
     }
 
-    fn track_view(&self, service: &ServiceState, track: &Track, new_flows: u64, all: u64) -> TrackView {
+    fn track_view(
+        &self,
+        service: &ServiceState,
+        track: &Track,
+        new_flows: u64,
+        all: u64,
+    ) -> TrackView {
         let name = &service.spec.name;
         let mut backends: Vec<BackendView> = track
             .backends
@@ -95,10 +121,17 @@ impl<D: DataPlane + 'static> Writer<D> {
         TrackView {
             name: track.name.clone(),
             version: track.version.clone(),
-            state: if draining { LifeState::Draining } else { LifeState::Ready },
+            state: if draining {
+                LifeState::Draining
+            } else {
+                LifeState::Ready
+            },
             weight: track.weight.unwrap_or_default().to_string(),
             slots: service.slots_of(&track.name),
-            observed: Observed { new_flows, share: percent(new_flows, all) },
+            observed: Observed {
+                new_flows,
+                share: percent(new_flows, all),
+            },
             flows: backends.iter().map(|backend| backend.flows).sum(),
             backends,
         }
@@ -112,7 +145,9 @@ impl<D: DataPlane + 'static> Writer<D> {
             .backend_ids
             .iter()
             .filter(|(_, key, state)| {
-                key.service == *name && matches!(state, IdState::Deleting { .. }) && service.spec.track(&key.track).is_none()
+                key.service == *name
+                    && matches!(state, IdState::Deleting { .. })
+                    && service.spec.track(&key.track).is_none()
             })
             .map(|(_, key, _)| key.track.as_str())
             .collect();
@@ -139,13 +174,21 @@ impl<D: DataPlane + 'static> Writer<D> {
     fn former_backends(&self, service: &str, track: &str) -> Vec<BackendView> {
         let ids = self.world.backend_ids.iter();
         let of_track = ids.filter(|(_, key, state)| {
-            key.service == service && key.track == track && matches!(state, IdState::Deleting { .. })
+            key.service == service
+                && key.track == track
+                && matches!(state, IdState::Deleting { .. })
         });
-        of_track.map(|(_, key, _)| self.backend_view(key, 0, LifeState::Deleting)).collect()
+        of_track
+            .map(|(_, key, _)| self.backend_view(key, 0, LifeState::Deleting))
+            .collect()
     }
 
     fn backend_view(&self, key: &BackendKey, weight: u32, state: LifeState) -> BackendView {
-        let flows = self.world.backend_ids.get(key).and_then(|id| self.scan.last.backends.get(usize::from(id)));
+        let flows = self
+            .world
+            .backend_ids
+            .get(key)
+            .and_then(|id| self.scan.last.backends.get(usize::from(id)));
         BackendView {
             address: key.address,
             port: key.port,
@@ -157,45 +200,70 @@ impl<D: DataPlane + 'static> Writer<D> {
     }
 
     fn conditions_of(&self, service: &ServiceState) -> Vec<Condition> {
-        let addresses: Vec<IpAddr> =
-            service.spec.tracks.iter().flat_map(|track| &track.backends).map(|backend| backend.address).collect();
+        let addresses: Vec<IpAddr> = service
+            .spec
+            .tracks
+            .iter()
+            .flat_map(|track| &track.backends)
+            .map(|backend| backend.address)
+            .collect();
         let missing: Vec<String> = addresses
             .iter()
-            .filter_map(|address| self.hops.missing.get(address).map(|why| format!("{address}: {why}")))
+            .filter_map(|address| {
+                self.hops
+                    .missing
+                    .get(address)
+                    .map(|why| format!("{address}: {why}"))
+            })
             .collect();
         if missing.is_empty() {
             return Vec::new();
         }
         let kind = crate::api::types::ConditionKind::NeighbourMissing;
-        let since = self.conditions.get(&kind).map_or_else(std::time::SystemTime::now, |(_, since)| *since);
-        vec![Condition { kind, status: ConditionStatus::True, message: missing.join("; "), since }]
+        let since = self
+            .conditions
+            .get(&kind)
+            .map_or_else(std::time::SystemTime::now, |(_, since)| *since);
+        vec![Condition {
+            kind,
+            status: ConditionStatus::True,
+            message: missing.join("; "),
+            since,
+        }]
     }
 
     pub(super) fn status(&self) -> PlaneStatus {
         let layout = self.plane.tables().layout;
-        let conditions = self.conditions.iter().map(|(kind, (message, since))| Condition {
-            kind: *kind,
-            status: ConditionStatus::True,
-            message: message.clone(),
-            since: *since,
-        });
+        let conditions = self
+            .conditions
+            .iter()
+            .map(|(kind, (message, since))| Condition {
+                kind: *kind,
+                status: ConditionStatus::True,
+                message: message.clone(),
+                since: *since,
+            });
         let services = self.world.services.iter().map(|(name, service)| {
             let view = self.service_view(service);
             let draining = service
                 .drained_tracks
                 .keys()
                 .map(|track| DrainTarget::Track(track.clone()))
-                .chain(
-                    service
-                        .drained_backends
-                        .keys()
-                        .map(|(address, port)| DrainTarget::Backend { address: *address, port: *port }),
-                )
+                .chain(service.drained_backends.keys().map(|(address, port)| {
+                    DrainTarget::Backend {
+                        address: *address,
+                        port: *port,
+                    }
+                }))
                 .any(|what| self.proven(name, &what) == Some(false));
             ServiceStatus {
                 name: name.clone(),
                 generation: service.generation,
-                phase: if draining { Phase::Draining } else { Phase::Steady },
+                phase: if draining {
+                    Phase::Draining
+                } else {
+                    Phase::Steady
+                },
                 flows: view.tracks.iter().map(|track| track.flows).sum(),
                 conditions: view.conditions,
             }
@@ -214,8 +282,9 @@ impl<D: DataPlane + 'static> Writer<D> {
     }
 
     pub(super) fn export(&self) -> Result<String, ApiError> {
-        crate::resource::render(self.world.services.values().map(|service| &service.spec))
-            .map_err(|error| ApiError::internal(format!("cannot write the resources as YAML: {error}")))
+        crate::resource::render(self.world.services.values().map(|service| &service.spec)).map_err(
+            |error| ApiError::internal(format!("cannot write the resources as YAML: {error}")),
+        )
     }
 
     pub(super) fn drain_view(&self, name: &str, what: &DrainTarget) -> Result<DrainView, ApiError> {
@@ -223,20 +292,29 @@ impl<D: DataPlane + 'static> Writer<D> {
         let (what, drain) = match what {
             DrainTarget::Track(track) => {
                 if service.spec.track(track).is_none() {
-                    return Err(ApiError::not_found(format!("service {name} has no track `{track}`")));
+                    return Err(ApiError::not_found(format!(
+                        "service {name} has no track `{track}`"
+                    )));
                 }
                 (what.clone(), service.drained_tracks.get(track))
             }
             DrainTarget::Backend { address, port } => {
                 let backend = crate::plan::find_backend(service, *address, *port)?;
                 let written = backend.port.unwrap_or(0);
-                let what = DrainTarget::Backend { address: *address, port: written };
+                let what = DrainTarget::Backend {
+                    address: *address,
+                    port: written,
+                };
                 (what, service.drained_backends.get(&(*address, written)))
             }
         };
         let ids = self.backends_of(name, &what);
         let pins = self.pins_of(name, &what, &self.scan.last);
-        let oldest = ids.iter().filter_map(|id| self.scan.last.oldest.get(usize::from(*id))).max().copied();
+        let oldest = ids
+            .iter()
+            .filter_map(|id| self.scan.last.oldest.get(usize::from(*id)))
+            .max()
+            .copied();
         let proven = self.proven(name, &what).unwrap_or(false);
         let state = match drain {
             None => DrainState::Ready,
@@ -247,8 +325,11 @@ impl<D: DataPlane + 'static> Writer<D> {
         Ok(DrainView {
             state,
             pins,
-            oldest_age_seconds: (pins > 0).then(|| oldest.map_or(0, |ticks| self.plane.duration_of(ticks).as_secs())),
-            never_pinned: drain.map_or(0, |drain| self.unpinned_of(&ids).saturating_sub(drain.unpinned_before)),
+            oldest_age_seconds: (pins > 0)
+                .then(|| oldest.map_or(0, |ticks| self.plane.duration_of(ticks).as_secs())),
+            never_pinned: drain.map_or(0, |drain| {
+                self.unpinned_of(&ids).saturating_sub(drain.unpinned_before)
+            }),
             deadline: drain.map(|drain| moment(drain.deadline)),
             proven,
         })
@@ -258,8 +339,14 @@ impl<D: DataPlane + 'static> Writer<D> {
         if let Some(name) = &filter.service {
             self.service(name)?;
         }
-        let now = self.plane.now().map_err(|error| ApiError::internal(error.to_string()))?;
-        let mut list = FlowList { total: 0, items: Vec::new() };
+        let now = self
+            .plane
+            .now()
+            .map_err(|error| ApiError::internal(error.to_string()))?;
+        let mut list = FlowList {
+            total: 0,
+            items: Vec::new(),
+        };
         let most = usize::try_from(filter.limit).unwrap_or(usize::MAX);
         let tables = self.plane.tables();
         tables.scan(0..tables.flow_buckets(), |flow| {
@@ -283,7 +370,10 @@ impl<D: DataPlane + 'static> Writer<D> {
             Family::V4 => {
                 let word = u32::try_from(flow.key >> 32).ok()?;
                 let port = WirePort(u16::try_from((flow.key >> 16) & 0xffff).ok()?);
-                Some(SocketAddr::new(splitter_ebpf::wire::WireAddress::v4(word).to_ip(Family::V4), port.get()))
+                Some(SocketAddr::new(
+                    splitter_ebpf::wire::WireAddress::v4(word).to_ip(Family::V4),
+                    port.get(),
+                ))
             }
             Family::V6 => tables
                 .cold_key(flow)
@@ -297,10 +387,13 @@ impl<D: DataPlane + 'static> Writer<D> {
             track: key.track.clone(),
             backend: SocketAddr::new(key.address, key.port.unwrap_or(listener.port)),
             state: match State::from_bits(flow.value.state_bits())? {
-                State::New | State::Replied | State::ResetNew | State::UdpNew => FlowState::Unconfirmed,
-                State::Established | State::FinClient | State::FinBackend | State::UdpEstablished => {
-                    FlowState::Established
+                State::New | State::Replied | State::ResetNew | State::UdpNew => {
+                    FlowState::Unconfirmed
                 }
+                State::Established
+                | State::FinClient
+                | State::FinBackend
+                | State::UdpEstablished => FlowState::Established,
                 State::Closing | State::Reset => FlowState::Closing,
             },
             idle_seconds: idle.as_secs(),
@@ -318,8 +411,16 @@ fn key_of(service: &str, track: &str, backend: &Backend) -> BackendKey {
 }
 
 fn admits(filter: &FlowFilter, view: &FlowView) -> bool {
-    filter.service.as_ref().is_none_or(|service| view.service == *service)
-        && filter.track.as_ref().is_none_or(|track| view.track == *track)
+    filter
+        .service
+        .as_ref()
+        .is_none_or(|service| view.service == *service)
+        && filter
+            .track
+            .as_ref()
+            .is_none_or(|track| view.track == *track)
         && filter.backend.is_none_or(|backend| view.backend == backend)
-        && filter.source.is_none_or(|net| view.client.is_some_and(|client| net.contains(&client.ip())))
+        && filter
+            .source
+            .is_none_or(|net| view.client.is_some_and(|client| net.contains(&client.ip())))
 }
