@@ -170,6 +170,28 @@ impl<D: DataPlane + 'static> Writer<D> {
         Ok(took)
     }
 
+    /// Goes as far as an agent does that is killed right before its flip, or right after it.
+    #[cfg(test)]
+    pub(super) fn cut_short(&mut self, plan: &mut Plan, flipped: bool) {
+        let request = ChangeRequest::new(crate::api::types::Command::Undo {
+            target: crate::api::types::Target::Service(String::new()),
+        });
+        let actor = Actor {
+            uid: 0,
+            gid: 0,
+            pid: None,
+        };
+        let audit = audit(&request, actor, plan, 0);
+        self.place(plan).expect("a free table");
+        let flip = self.next_flip().expect("a free row");
+        let prepared = self.prepared(plan, flip.from, flip.to, audit);
+        self.store.prepare(&prepared).expect("room in the journal");
+        self.prepare_tables(plan, &flip).expect("memory");
+        if flipped {
+            self.plane.tables().flip(flip.to);
+        }
+    }
+
     /// Notes since when the old tables and the old row are out of use, and asks for the grace period
     /// after which they may be written again.
     fn retire(&mut self, plan: &Plan, flip: &Flip, sequence: u64) {
