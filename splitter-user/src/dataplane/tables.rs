@@ -146,13 +146,7 @@ impl Tables {
             .splits
             .get(&service)
             .ok_or(PlaneError::NoService(service))?;
-        let target = maps.pointer(usize::from(table) & (TABLES - 1));
-        // SAFETY: the table is not current, so nothing reads it; both places are valid for the copy
-        // and do not overlap.
-        unsafe {
-            (&raw mut (*target).header).write_volatile(*header);
-            std::ptr::copy_nonoverlapping(slots.as_ptr(), (&raw mut (*target).slots).cast(), SLOTS);
-        }
+        fill_split(maps, table, header, slots);
         Ok(())
     }
 
@@ -343,6 +337,22 @@ impl Tables {
             cold.listener,
         );
         (key == flow.key).then_some(cold)
+    }
+}
+
+/// Fills a split table that nothing reads.
+pub(super) fn fill_split(
+    maps: &Mapping<SplitTable>,
+    table: u8,
+    header: &SplitHeader,
+    slots: &[u8; SLOTS],
+) {
+    let target = maps.pointer(usize::from(table) & (TABLES - 1));
+    // SAFETY: the table is not current, so nothing reads it; both places are valid for the copy
+    // and do not overlap.
+    unsafe {
+        (&raw mut (*target).header).write_volatile(*header);
+        std::ptr::copy_nonoverlapping(slots.as_ptr(), (&raw mut (*target).slots).cast(), SLOTS);
     }
 }
 

@@ -246,7 +246,9 @@ impl<D: DataPlane + 'static> Writer<D> {
             ) else {
                 continue;
             };
-            self.plane.add_service(id)?;
+            if !self.plane.tables().has_service(id) {
+                self.plane.install_services(&[self.tables_for(id, after)])?;
+            }
             let kept = self.world.services.get(name).is_some_and(|before| {
                 let anchored = before
                     .anchor
