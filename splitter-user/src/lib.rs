@@ -1,6 +1,25 @@
 //! Agent and command line of the splitter: a pure core, and the shell around it.
 
 pub mod api;
+pub mod config;
 pub mod ctl;
+pub mod daemon;
 pub mod dataplane;
+pub mod diagnostic;
+pub mod doctor;
+pub mod host;
+pub mod interface;
 pub mod loader;
+pub mod model;
+pub mod nexthop;
+pub mod plan;
+pub mod resource;
+pub mod share;
+pub mod state;
+pub mod store;
+pub mod table;
+pub mod telemetry;
+pub mod writer;
+
+#[cfg(test)]
+mod sandbox;

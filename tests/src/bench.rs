@@ -47,6 +47,7 @@ pub fn run(choice: &Choice) -> Result<Report> {
     traffic::hot(&mut small, choice, &mut report)?;
     traffic::many(&mut large, choice, &mut report)?;
     agent::flips(&small, choice, &mut report);
+    agent::tables(choice, &mut report);
     agent::scan(&mut large, choice, &mut report)?;
     Ok(report)
 }

@@ -1,4 +1,49 @@
-//! The lab of the splitter's tests, demo and bench.
+//! The lab: real hosts in network namespaces, real servers, real load, and the real agent, each as a guard
+//! that takes itself away again.
+//!
+//! ```no_run
+//! # fn main() -> anyhow::Result<()> {
+//! let site = lab::Site::web(&[("blue", "95%"), ("green", "5%")])?;
+//! let load = site.load().keep_alive(64).start(&site.hosts.client)?;
+//! site.agent.change("cutover web --to green")?;
+//! load.stop()?.assert_nothing_lost();
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Everything here needs root, and touches nothing outside the namespaces, mounts and directories it makes.
 
+mod agent;
 pub mod bench;
+mod cleanup;
+mod foreign;
+mod heavy;
+mod hosts;
+mod leftovers;
+pub mod load;
+mod namespace;
+mod nginx;
+mod ping;
+mod process;
 pub mod rig;
+mod scratch;
+mod service;
+mod site;
+mod udp;
+mod wait;
+
+pub use agent::{Agent, Answer, Change, Configuration, profile_directory};
+pub use cleanup::on_signals as clean_up_on_signals;
+pub use foreign::ForeignXdp;
+pub use heavy::{Heavy, heavy, soak};
+pub use hosts::{BACKENDS, Backend, Hosts, VIP_V4, VIP_V6, backends_of, track_of};
+pub use load::{Load, Running, Totals};
+pub use namespace::Namespace;
+pub use nginx::Nginx;
+pub use ping::ping;
+pub use process::ChildGuard;
+pub use scratch::Scratch;
+pub use service::Service;
+pub use site::{BRIEF, SOON, Site};
+pub use udp::UdpEcho;
+pub use wait::{await_some, await_until, for_a_while};

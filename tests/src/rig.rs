@@ -11,7 +11,7 @@ mod service;
 
 pub use packet::{BALANCER_MAC, CLIENT_MAC, Echo, Segment, mac_of, tcp, udp};
 pub use run::{DROP, Outcome, PASS, REDIRECT, Runner, TX};
-pub use service::{Plan, Server, Service, all, halves, shares};
+pub use service::{Plan, Server, Service, all, split};
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

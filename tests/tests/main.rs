@@ -1,3 +1,15 @@
-//! Every test that needs more than one process's memory: one binary.
+//! Every test of the whole: one binary, a directory a subject, names that are sentences.
+//!
+//! All of them need root and fail without it; those that need an agent need `cargo xtask build` first.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test says what went wrong by panicking"
+)]
 
+mod bad_input;
+mod cli;
+mod drain;
+mod hosts;
+mod lab_itself;
 mod packets;
+mod restart;

@@ -5,11 +5,10 @@ use std::fs;
 use anyhow::{Context as _, Result, bail};
 
 /// Capabilities that loading XDP and making network namespaces need, by their number in the kernel.
-const NEEDED: [(u32, &str); 6] = [
+const NEEDED: [(u32, &str); 5] = [
     (12, "CAP_NET_ADMIN"),
     (13, "CAP_NET_RAW"),
     (21, "CAP_SYS_ADMIN"),
-    (24, "CAP_SYS_RESOURCE"),
     (38, "CAP_PERFMON"),
     (39, "CAP_BPF"),
 ];

@@ -56,8 +56,8 @@ pub fn ensure(consent: Consent) -> Result<Outcome> {
     if survey.is_complete() {
         return Ok(Outcome::NothingMissing);
     }
-    println!("set-up: this machine lacks");
-    print!("{survey}");
+    eprintln!("set-up: this machine lacks");
+    eprint!("{survey}");
     packages::check_manager(&survey)?;
     if consent == Consent::Ask && !agreed()? {
         bail!("set-up was refused; nothing was installed");
@@ -77,8 +77,8 @@ fn agreed() -> Result<bool> {
     if !io::stdin().is_terminal() {
         return Ok(true);
     }
-    print!("Install them? [Y/n] ");
-    io::stdout().flush()?;
+    eprint!("Install them? [Y/n] ");
+    io::stderr().flush()?;
     let mut answer = String::new();
     io::stdin().read_line(&mut answer)?;
     Ok(matches!(

@@ -68,7 +68,7 @@ impl Runner {
         ) {
             return Ok(Self::Nextest);
         }
-        println!("    cargo-nextest is not there: cargo's own runner takes its place");
+        eprintln!("    cargo-nextest is not there: cargo's own runner takes its place");
         Ok(Self::Cargo)
     }
 
@@ -86,8 +86,14 @@ impl Runner {
                 ])?
             }
             Self::Cargo => {
-                let mut command =
-                    workspace::cargo(["test", "--workspace", "--no-fail-fast", "--all-targets"])?;
+                let mut command = workspace::cargo([
+                    "test",
+                    "--workspace",
+                    "--no-fail-fast",
+                    "--lib",
+                    "--bins",
+                    "--tests",
+                ])?;
                 // One at a time: the hosts of two tests would compete for the same two or four CPUs.
                 command.env("RUST_TEST_THREADS", "1");
                 command

@@ -20,8 +20,8 @@ pub const TARGET: &str = "bpfel-unknown-none";
 /// Name of the XDP program's binary target in the package `splitter-ebpf`.
 pub const PROGRAM: &str = "splitter-xdp";
 
-/// What every missing piece is cured by.
-const CURE: &str = "run `cargo xtask setup`, which installs it";
+/// What cures a missing piece, but for rustup's nightly, which is the person's own to install.
+const CURE: &str = "`cargo xtask setup` installs it";
 
 /// A compiler that can make BPF code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,8 +77,12 @@ impl Compiler {
         if self.is_usable() {
             return Ok(self);
         }
+        let cure = match self {
+            Self::Debian => CURE,
+            Self::Nightly => "`rustup toolchain install nightly --component rust-src` installs it",
+        };
         Err(Missing(format!(
-            "no Rust compiler for the XDP program: {CHOICE} asks for {self}, which is not there; {CURE}"
+            "no Rust compiler for the XDP program: {CHOICE} asks for {self}, which is not there; {cure}"
         )))
     }
 
@@ -251,15 +255,11 @@ pub fn find_linker() -> Option<PathBuf> {
         .find(|candidate| candidate.is_file())
 }
 
-/// PATH with the linker's folder in front.
+/// PATH, and the linker's folder after all others: what stands before it is not to be hidden.
 fn path_with(linker: &Path) -> OsString {
     let path = env::var_os("PATH").unwrap_or_default();
-    let folders = linker
-        .parent()
-        .map(Path::to_path_buf)
-        .into_iter()
-        .chain(env::split_paths(&path));
-    env::join_paths(folders).unwrap_or(path)
+    let last = linker.parent().map(Path::to_path_buf);
+    env::join_paths(env::split_paths(&path).chain(last)).unwrap_or(path)
 }
 
 /// The one line that a command prints, or nothing if it cannot be run or fails.

@@ -68,12 +68,12 @@ pub fn succeeds(command: &mut Command) -> bool {
     command.output().is_ok_and(|output| output.status.success())
 }
 
-/// Does one step of a longer task, and says what it is and how long it took.
+/// Does one step of a longer task, and says on standard error what it is and how long it took.
 pub fn step<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    println!("==> {what}");
+    eprintln!("==> {what}");
     let start = Instant::now();
     let result = work()?;
-    println!("    done in {:.1} s", start.elapsed().as_secs_f64());
+    eprintln!("    done in {:.1} s", start.elapsed().as_secs_f64());
     Ok(result)
 }
 

@@ -2,12 +2,18 @@
 
 use std::process::ExitCode;
 
+use splitter_user::api::types::Finding;
 use splitter_user::ctl::{self, Surroundings};
+use splitter_user::doctor;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    // The host's own checks come from the doctor module.
-    ctl::run(std::env::args_os(), Surroundings::standard(Vec::new))
+    ctl::run(std::env::args_os(), Surroundings::standard(local_findings))
         .await
         .into()
+}
+
+/// What the host shows without an agent.
+fn local_findings() -> Vec<Finding> {
+    doctor::local_findings(&doctor::Inputs::default())
 }

@@ -5,6 +5,9 @@ use std::time::Instant;
 use anyhow::Result;
 use splitter_ebpf::abi::Selector;
 
+use splitter_user::table::maglev::{Member, build};
+use splitter_user::table::split::{Share, allocate};
+
 use super::Choice;
 use super::measure::Measurement;
 use super::report::Report;
@@ -52,4 +55,39 @@ pub(super) fn scan(world: &mut World, choice: &Choice, report: &mut Report) -> R
         report.add(name.to_owned(), measurement);
     }
     Ok(())
+}
+
+/// The tables that a change of weights, or of a track's backends, makes anew.
+pub(super) fn tables(choice: &Choice, report: &mut Report) {
+    let shares = |canary: u64| {
+        [
+            ("blue", 0, 100 - canary),
+            ("canary", 1, canary),
+            ("green", 2, 7),
+        ]
+        .map(|(name, track, parts)| Share { track, name, parts })
+    };
+    let before = allocate(None, &shares(5)).ok();
+    let name = "split allocation, three tracks";
+    if choice.wants(name) {
+        let measurement = timed(choice.rounds, || {
+            std::hint::black_box(allocate(before.as_ref(), &shares(25)).is_ok());
+        });
+        report.add(name.to_owned(), measurement);
+    }
+    let backends: Vec<Member> = (1..=64_u8)
+        .map(|n| Member {
+            id: n.into(),
+            address: [198, 18, 2, n].into(),
+            port: 8080,
+            weight: n.into(),
+        })
+        .collect();
+    let name = "track table, 64 backends";
+    if choice.wants(name) {
+        let measurement = timed(choice.rounds, || {
+            std::hint::black_box(build(&backends));
+        });
+        report.add(name.to_owned(), measurement);
+    }
 }

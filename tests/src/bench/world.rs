@@ -11,7 +11,7 @@ use splitter_user::loader::{Layout, load_object};
 
 use super::measure::cpu_time;
 use super::report::Program;
-use crate::rig::{Plan, Rig, Runner, SECRET, Segment, Service};
+use crate::rig::{Plan, Rig, Runner, SECRET, Segment};
 
 static OBJECT: &[u8] = include_bytes_aligned!(env!("SPLITTER_BENCH_OBJECT"));
 
@@ -31,10 +31,6 @@ pub struct World {
     pub(super) nothing: Runner,
     pub(super) drivers: [Driver; 2],
     pub(super) drive: Mapping<Drive>,
-    /// Sixty-four backends.
-    pub(super) web: Service,
-    /// One backend, so that all replies come from it.
-    pub(super) solo: Service,
 }
 
 /// A network of our own: test runs enter by its `lo`, and clients are behind a veth with a known
@@ -110,7 +106,9 @@ impl World {
             .listen(SOLO[0], TCP)
             .listen(SOLO[1], TCP)
             .track(&SOLO_BACKEND);
-        let (web, solo) = (rig.serve(&web)?, rig.serve(&solo)?);
+        for plan in [web, solo] {
+            rig.serve(&plan)?;
+        }
         Ok(Self {
             rig,
             program,
@@ -118,8 +116,6 @@ impl World {
             nothing,
             drivers,
             drive,
-            web,
-            solo,
         })
     }
 
@@ -167,9 +163,9 @@ impl World {
     }
 }
 
-/// Listeners of the service with many backends, by family.
+/// Listeners of the service with sixty-four backends, by family.
 pub(super) const WEB: [&str; 2] = ["198.18.1.100:80", "[2001:db8:1::100]:80"];
-/// Listeners of the service with one backend.
+/// Listeners of the service with one backend, so that all replies come from it.
 pub(super) const SOLO: [&str; 2] = ["198.18.1.101:80", "[2001:db8:1::101]:80"];
 /// Its backend.
 pub(super) const SOLO_BACKEND: [&str; 2] = ["198.18.3.1:8080", "[2001:db8:3::1]:8080"];

@@ -3,8 +3,8 @@ use std::time::Duration;
 use anyhow::Result;
 use splitter_ebpf::abi::{ROWS, Selector};
 use splitter_user::dataplane::DataPlane as _;
+use splitter_user::table::split::Slots;
 
-use super::service::Slots;
 use super::{Rig, Service};
 
 /// Which rows packets may still be reading.
@@ -22,7 +22,7 @@ impl Rig {
     pub fn write_split(&self, service: &Service, table: u8, slots: &Slots) -> Result<()> {
         Ok(self
             .tables()
-            .write_split(service.id, table, &service.header, slots)?)
+            .write_split(service.id, table, &service.header, slots.as_bytes())?)
     }
 
     /// Makes these tables of these services current, all in one flip. A row is written only after a

@@ -1,54 +1,40 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use splitter_ebpf::abi::{
-    Affinity, Backend, Binding, Endpoint, EndpointKind, Hop, Listener, MAGLEV, Pair, Reply, SLOTS,
-    SplitHeader, track_table_index,
+    Affinity, Backend, Binding, Endpoint, EndpointKind, Hop, Listener, Pair, Reply, SplitHeader,
+    TRACKS, track_table_index,
 };
 use splitter_ebpf::hash::derive;
 use splitter_ebpf::wire::{Family, WireAddress, WirePort};
-use splitter_user::dataplane::DataPlane as _;
+use splitter_user::dataplane::{DataPlane as _, ServiceTables};
+use splitter_user::table::maglev::{Member, build};
+use splitter_user::table::split::{Share, Slots, allocate};
 
 use super::{BALANCER_MAC, Rig, SECRET, mac_of};
-
-/// A split: the track of each slot.
-pub type Slots = Box<[u8; SLOTS]>;
 
 /// Every slot the same track's.
 #[must_use]
 pub fn all(track: u8) -> Slots {
-    vec![track; SLOTS]
-        .into_boxed_slice()
-        .try_into()
-        .expect("as many as asked for")
+    split(&[(track, 1)])
 }
 
-/// The lower half of the slots one track's, the upper half another's.
-#[must_use]
-pub fn halves(lower: u8, upper: u8) -> Slots {
-    let mut slots = all(lower);
-    slots[SLOTS / 2..].fill(upper);
-    slots
-}
-
-/// As many slots to each track as said, scattered over the table by a fixed stride.
+/// The agent's own allocation for tracks with these parts.
 ///
 /// # Panics
-/// If they are not 65,536 in all.
+/// If they are not a split.
 #[must_use]
-pub fn shares(counts: &[usize]) -> Slots {
-    assert_eq!(counts.iter().sum::<usize>(), SLOTS, "slots in all");
-    let mut slots = all(0);
-    let mut place = 0;
-    for (track, count) in counts.iter().enumerate() {
-        for _ in 0..*count {
-            slots[place] = u8::try_from(track).expect("few tracks");
-            // An odd stride meets every slot once.
-            place = (place + 40_503) % SLOTS;
-        }
-    }
-    slots
+pub fn split(parts: &[(u8, u64)]) -> Slots {
+    const NAMES: [&str; TRACKS] = ["blue", "canary", "green", "d", "e", "f", "g", "h"];
+    let share = |(track, parts): &(u8, u64)| Share {
+        track: *track,
+        name: NAMES[usize::from(*track)],
+        parts: *parts,
+    };
+    let shares: Vec<_> = parts.iter().map(share).collect();
+    allocate(None, &shares).expect("parts of a test are a split")
 }
 
 /// A backend of a plan.
@@ -68,6 +54,15 @@ impl Server {
             address: address.ip(),
             port: address.port(),
             hop,
+        }
+    }
+
+    const fn member(&self, id: u16) -> Member {
+        Member {
+            id,
+            address: self.address,
+            port: self.port,
+            weight: 1,
         }
     }
 
@@ -181,9 +176,10 @@ impl Rig {
     pub fn serve(&mut self, plan: &Plan) -> Result<Service> {
         self.services += 1;
         let id = self.services;
-        self.plane.add_service(id)?;
-        self.tables()
-            .write_split(id, 0, &plan.header, &plan.slots)?;
+        self.plane.install_services(&[ServiceTables {
+            service: id,
+            tables: vec![(0, plan.header, Arc::new(plan.slots.clone()))],
+        }])?;
         let backends = self.backends_of(id, plan)?;
         let mut service = Service {
             id,
@@ -217,16 +213,16 @@ impl Rig {
                 of_track.push(self.backends);
             }
             for family in Family::ALL {
-                let of_family: Vec<u16> = track
+                let of_family: Vec<Member> = track
                     .iter()
                     .zip(&of_track)
                     .filter(|(server, _)| Family::of(&server.address) == family)
-                    .map(|(_, id)| *id)
+                    .map(|(server, id)| server.member(*id))
                     .collect();
                 let number = u8::try_from(number).context("few tracks")?;
                 updates.push((
                     track_table_index(service, number, family),
-                    Some(round_robin(&of_family)),
+                    Some(build(&of_family)),
                 ));
             }
             ids.push(of_track);
@@ -326,17 +322,4 @@ impl Rig {
         }
         Ok(())
     }
-}
-
-/// A track table that deals its entries out in turn; without backends, nobody's.
-#[must_use]
-pub fn round_robin(backends: &[u16]) -> Box<[u16]> {
-    (0..MAGLEV)
-        .map(|entry| {
-            backends
-                .get(entry % backends.len().max(1))
-                .copied()
-                .unwrap_or(0)
-        })
-        .collect()
 }

@@ -21,7 +21,9 @@ pub fn check(root: &Path) -> Result<()> {
     if has_clippy {
         cargo.env("RUSTC_WORKSPACE_WRAPPER", DEBIAN_CLIPPY);
     } else {
-        println!("    no clippy goes with this compiler: a build without warnings takes its place");
+        eprintln!(
+            "    no clippy goes with this compiler: a build without warnings takes its place"
+        );
     }
     workspace::run(&mut cargo)
 }

@@ -47,14 +47,19 @@ pub fn check(root: &Path, files: &[PathBuf]) -> Result<Vec<Finding>> {
 
 /// The lab in tests/src may sleep: its waits look at their condition in between.
 fn is_test_file(file: &Path) -> bool {
-    file.starts_with("tests/tests") || file.file_stem().is_some_and(|stem| stem == "tests")
+    let stem = file.file_stem().is_some_and(|stem| stem == "tests");
+    stem || file.iter().skip(1).any(|folder| folder == "tests")
 }
 
 fn check_text(test_file: bool, text: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let mut in_tests = test_file;
+    let mut before = "";
     for (number, line) in (1..).zip(text.lines()) {
-        in_tests |= line.trim_start().starts_with("#[cfg(test)]");
+        // From here to the end of the file, where modules of tests stand; one in another file is looked at there.
+        in_tests |=
+            before.starts_with("#[cfg(test)]") && line.starts_with("mod ") && line.ends_with('{');
+        before = line;
         for (word, fix) in NOWHERE {
             let word = word.concat();
             if line.contains(&word) {
@@ -74,41 +79,49 @@ fn check_text(test_file: bool, text: &str) -> Vec<(usize, String)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{REASON, check_text};
+    use std::path::Path;
+
+    use super::{REASON, check_text, is_test_file};
 
     /// A sleep, spelled so that this file has none.
     const NAP: &str = concat!("thread::sle", "ep(SECOND);");
 
+    fn lines(test_file: bool, text: &str) -> Vec<usize> {
+        let found = check_text(test_file, text);
+        found.into_iter().map(|(line, _)| line).collect()
+    }
+
     #[test]
     fn a_skipped_test_is_found_with_its_line() {
         let text = concat!("#[test]\n#[ign", "ore]\nfn slow() {}\n");
-        assert_eq!(
-            check_text(true, text)
-                .iter()
-                .map(|(line, _)| *line)
-                .collect::<Vec<_>>(),
-            [2]
-        );
+        assert_eq!(lines(true, text), [2]);
     }
 
     #[test]
     fn a_sleep_is_found_in_tests_and_left_alone_elsewhere() {
-        let text =
-            format!("fn poll() {{ {NAP} }}\n#[cfg(test)]\nmod tests {{ fn wait() {{ {NAP} }} }}\n");
-        assert_eq!(
-            check_text(false, &text)
-                .iter()
-                .map(|(line, _)| *line)
-                .collect::<Vec<_>>(),
-            [3]
-        );
+        let text = format!("{NAP}\n#[cfg(test)]\nmod tests {{\n{NAP}\n}}\n");
+        assert_eq!(lines(false, &text), [4]);
+    }
+
+    #[test]
+    fn a_module_of_tests_in_another_file_makes_no_tests_of_what_follows() {
+        let text = format!("#[cfg(test)]\nmod tests;\n{NAP}\n");
+        assert_eq!(lines(false, &text), []);
     }
 
     #[test]
     fn a_sleep_with_a_reason_is_left_alone() {
-        assert_eq!(
-            check_text(true, &format!("{NAP} {REASON}one packet a second\n")),
-            []
-        );
+        let text = format!("{NAP} {REASON}one packet a second\n");
+        assert_eq!(lines(true, &text), []);
+    }
+
+    #[test]
+    fn the_lab_is_no_test() {
+        assert!(is_test_file(Path::new("tests/tests/main.rs")));
+        assert!(is_test_file(Path::new("splitter-user/src/config/tests.rs")));
+        assert!(is_test_file(Path::new(
+            "splitter-user/src/store/tests/disk.rs"
+        )));
+        assert!(!is_test_file(Path::new("tests/src/wait.rs")));
     }
 }

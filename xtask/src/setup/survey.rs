@@ -21,12 +21,8 @@ pub struct Tool {
     why: &'static str,
 }
 
-const TOOLS: [Tool; 5] = [
-    Tool {
-        program: "cc",
-        package: "build-essential",
-        why: "links Rust programs and compiles SQLite",
-    },
+/// No C compiler among them: without one this program would not have been linked.
+const TOOLS: [Tool; 4] = [
     Tool {
         program: "ip",
         package: "iproute2",
@@ -68,6 +64,8 @@ pub struct Survey {
     pub components: Vec<&'static str>,
 }
 
+const DEBIAN_COMPILER: &str = "rustc-web, libstd-rust-web-dev-bpf";
+
 /// Where Debian's LLVM of the version that its rustc uses is installed.
 pub const LLVM: &str = "/usr/lib/llvm-22";
 
@@ -75,6 +73,9 @@ impl Survey {
     /// Looks at the machine; changes nothing.
     pub fn take() -> Result<Self> {
         let compiler = Compiler::find();
+        if let (Err(error), false) = (&compiler, choice_is_known()) {
+            return Err(error.clone().into());
+        }
         let nightly = compiler
             .as_ref()
             .map_or_else(|_| nightly_is_chosen(), |found| *found == Compiler::Nightly);
@@ -130,10 +131,12 @@ impl fmt::Display for Survey {
             line(tool.package, tool.why)?;
         }
         if self.compiler {
-            line(
-                "rustc-web, libstd-rust-web-dev-bpf",
-                "compiles the XDP program (rustup's nightly with rust-src would do, too)",
-            )?;
+            let what = if self.nightly {
+                "rustup's nightly with rust-src"
+            } else {
+                DEBIAN_COMPILER
+            };
+            line(what, "compiles the XDP program")?;
         }
         if self.clippy {
             line("rust-web-clippy", "lints the XDP program")?;
@@ -152,6 +155,11 @@ impl fmt::Display for Survey {
         }
         Ok(())
     }
+}
+
+fn choice_is_known() -> bool {
+    let choice = env::var(CHOICE).unwrap_or_default();
+    ["", "debian", "nightly"].contains(&choice.as_str())
 }
 
 /// Whether the person wants rustup's nightly rather than Debian's compiler.

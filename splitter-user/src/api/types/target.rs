@@ -72,7 +72,7 @@ impl From<Target> for String {
 }
 
 /// What drain and ready act on: a track by name, or a backend as `ADDR:PORT` or `[V6]:PORT`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum DrainTarget {
     /// A whole track.

@@ -1,0 +1,192 @@
+#![expect(clippy::unwrap_used, reason = "test code")]
+
+use std::path::Path;
+
+use super::*;
+
+fn good(text: &str) -> Config {
+    Config::parse(text, "splitterd.toml").unwrap()
+}
+
+/// All that is wrong with a text, as it is shown.
+fn wrong(text: &str) -> String {
+    Config::parse(text, "splitterd.toml")
+        .unwrap_err()
+        .to_string()
+}
+
+#[test]
+fn everything_but_interfaces_has_a_default() {
+    let config = good("interfaces = [\"eth0\"]");
+    assert_eq!(config.interfaces, ["eth0"]);
+    assert_eq!(config.xdp_mode, XdpMode::Native);
+    assert_eq!(config.name, "splitter");
+    assert_eq!(config.socket, Path::new("/run/splitter/splitterd.sock"));
+    assert_eq!(config.state_dir, Path::new("/var/lib/splitter"));
+    assert_eq!(config.bpffs, Path::new("/sys/fs/bpf"));
+    assert_eq!(config.resources, Path::new("/etc/splitter/resources.d"));
+    assert_eq!(config.metrics.listen.to_string(), "127.0.0.1:9901");
+    assert_eq!(config.limits, Limits::default());
+}
+
+#[test]
+fn every_key_is_read() {
+    let config = good(
+        r#"
+        interfaces = ["eth0", "eth1"]
+        xdp_mode = "auto"
+        name = "two"
+        socket = "/tmp/x/NAME.sock/NAME/s"
+        state_dir = "/srv/state"
+        bpffs = "/mnt/bpf"
+        resources = "/srv/resources"
+        [metrics]
+        listen = "[::1]:1"
+        [limits]
+        services = 4096
+        backends = 0xffff
+        flows = 64_000_000
+        new_flows_per_second = 0
+        "#,
+    );
+    assert_eq!(config.interfaces, ["eth0", "eth1"]);
+    assert_eq!(config.xdp_mode, XdpMode::Auto);
+    assert_eq!(config.socket, Path::new("/tmp/x/NAME.sock/two/s"));
+    assert_eq!(config.state_dir, Path::new("/srv/state"));
+    assert_eq!(config.bpffs, Path::new("/mnt/bpf"));
+    assert_eq!(config.resources, Path::new("/srv/resources"));
+    assert_eq!(config.metrics.listen.to_string(), "[::1]:1");
+    assert_eq!(
+        config.limits,
+        Limits {
+            services: 4_096,
+            backends: 65_535,
+            flows: 64_000_000
+        }
+    );
+}
+
+#[test]
+fn the_name_is_in_the_defaults_of_the_paths() {
+    let config = good("interfaces = [\"eth0\"]\nname = \"two\"");
+    assert_eq!(config.socket, Path::new("/run/two/splitterd.sock"));
+    assert_eq!(config.state_dir, Path::new("/var/lib/two"));
+}
+
+#[test]
+fn an_error_shows_line_caret_and_fix() {
+    assert_eq!(
+        wrong("interfaces = [\"eth0\"]\nxdp_mode = \"nativ\"\n"),
+        "splitterd.toml:2:12: xdp_mode: `nativ` is not a mode; allowed: native, generic, auto\n\
+         \x20 2 | xdp_mode = \"nativ\"\n\
+         \x20   |            ^^^^^^^\n\
+         \x20 fix: did you mean \"native\"?\n"
+    );
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_the_known_ones() {
+    let text = wrong("interfaces = [\"eth0\"]\nstatedir = \"/x\"\n[limits]\nflow = 1\n");
+    assert!(text.contains(":2:1: statedir: `statedir` is not a known key; known: interfaces, xdp_mode, name, socket, state_dir"), "{text}");
+    assert!(text.contains("did you mean `state_dir`?"), "{text}");
+    assert!(
+        text.contains(
+            ":4:1: limits.flow: `flow` is not a known key; known: services, backends, flows"
+        ),
+        "{text}"
+    );
+}
+
+#[test]
+fn what_comes_later_is_told_apart_from_what_is_unknown() {
+    let text = wrong(
+        "interfaces = [\"eth0\"]\n[nat]\naddresses = []\n[tunnel]\n[roles]\n[limits]\n\
+         new_flows_per_second = 5\n",
+    );
+    for key in ["nat", "tunnel", "roles"] {
+        assert!(
+            text.contains(&format!("`{key}` is not there yet")),
+            "{text}"
+        );
+    }
+    assert!(text.contains("a cap of 5 is not there yet"), "{text}");
+    assert!(!text.contains("not a known"), "{text}");
+}
+
+#[test]
+fn interfaces_are_needed_and_checked() {
+    assert!(wrong("").contains("`interfaces` is missing"));
+    assert!(wrong("interfaces = []").contains("at least one is needed"));
+    assert!(wrong("interfaces = \"eth0\"").contains("this is a list"));
+    assert!(wrong("interfaces = [1]").contains("write it in double quotes"));
+    assert!(wrong("interfaces = [\"eth0\", \"eth0\"]").contains("`eth0` is given twice"));
+    assert!(wrong("interfaces = [\"lo\"]").contains("loopback"));
+    let long = wrong("interfaces = [\"abcdefghijklmnop\"]");
+    assert!(long.contains("interfaces[0]: `abcdefghijklmnop`") && long.contains("1 to 15 bytes"));
+    for name in ["", "..", "a/b", "a b", "a:1"] {
+        let text = wrong(&format!("interfaces = [\"{name}\"]"));
+        assert!(text.contains("cannot be an interface"), "{text}");
+    }
+}
+
+#[test]
+fn values_out_of_bounds_name_the_bounds() {
+    for (limits, bounds) in [
+        ("services = 0", "from 1 to 4096"),
+        ("services = 4097", "from 1 to 4096"),
+        ("backends = 65_536", "from 1 to 65535"),
+        ("backends = -1", "from 1 to 65535"),
+        ("flows = 999", "from 1000 to 64000000"),
+        ("flows = 99999999999999999999", "from 1000 to 64000000"),
+    ] {
+        let text = wrong(&format!("interfaces = [\"eth0\"]\n[limits]\n{limits}\n"));
+        assert!(text.contains(bounds), "{text}");
+        assert!(text.contains("splitterd.toml:3:"), "{text}");
+    }
+    let text = wrong("interfaces = [\"eth0\"]\n[limits]\nflows = \"many\"\n");
+    assert!(text.contains("whole number"), "{text}");
+}
+
+#[test]
+fn names_and_paths_are_safe() {
+    for name in ["", "..", "a/b", "-x", "a b", "ä", &"a".repeat(33)] {
+        let text = wrong(&format!("interfaces = [\"eth0\"]\nname = \"{name}\""));
+        assert!(text.contains("cannot name an instance"), "{text}");
+    }
+    let text = wrong("interfaces = [\"eth0\"]\nstate_dir = \"state\"");
+    assert!(text.contains("`state` is not an absolute path"), "{text}");
+    let long = "a".repeat(107);
+    let text = wrong(&format!("interfaces = [\"eth0\"]\nsocket = \"/{long}\""));
+    assert!(text.contains("108 bytes: at most 107"), "{text}");
+    let text = wrong("interfaces = [\"eth0\"]\n[metrics]\nlisten = \"9901\"");
+    assert!(text.contains("`9901` is not an address and port"), "{text}");
+    let text = wrong("interfaces = [\"eth0\"]\nmetrics = 1");
+    assert!(text.contains("write [metrics]"), "{text}");
+}
+
+#[test]
+fn everything_is_reported_at_once_in_the_order_of_the_text() {
+    let found = Config::parse(
+        "xdp_mode = \"fast\"\nname = \"..\"\nbogus = 1\n[metrics]\nlisten = 5\n[nat]\n",
+        "x",
+    )
+    .unwrap_err();
+    let lines: Vec<_> = found.iter().map(|d| d.at.map(|at| at.line)).collect();
+    assert_eq!(lines, [Some(1), Some(2), Some(3), Some(5), Some(6), None]);
+}
+
+#[test]
+fn what_is_no_toml_is_reported_with_its_line() {
+    let text = wrong("interfaces = [\"eth0\"]\nname = splitter\nsocket = \n");
+    assert!(
+        text.contains("splitterd.toml:2:8: this is not TOML"),
+        "{text}"
+    );
+    assert!(text.contains("splitterd.toml:3:"), "{text}");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let error = Config::from_path(Path::new("/nonexistent/splitterd.toml")).unwrap_err();
+    assert!(error.to_string().contains("/nonexistent/splitterd.toml"));
+}

@@ -1,0 +1,269 @@
+//! The agent's life: start, serve, end. Ending leaves the data plane running.
+
+mod agent;
+mod resources;
+mod start;
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::server;
+use crate::api::types::ConditionKind;
+use crate::config::Config;
+use crate::dataplane::kernel::Kernel;
+use crate::host;
+use crate::interface::XdpMode;
+use crate::loader::{Attached, Pins};
+use crate::nexthop::{NextHops, Resolver};
+use crate::telemetry;
+use crate::writer::{Handle, Request};
+
+/// How long the start waits for next hops of backends that are known already.
+const HOPS_WAIT: Duration = Duration::from_secs(2);
+
+/// Why the agent does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The host.
+    #[error(transparent)]
+    Host(#[from] host::HostError),
+    /// The state.
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
+    /// The secret is not the one that the state was made with.
+    #[error(
+        "{path} is not the secret that the state in this directory was made with: put the right one back, for with \
+         another one clients would meet other tracks; to accept that, remove state.db and apply the resources anew"
+    )]
+    OtherSecret {
+        /// The secret's file.
+        path: PathBuf,
+    },
+    /// Pins.
+    #[error(transparent)]
+    Pins(#[from] crate::loader::PinError),
+    /// Interfaces.
+    #[error(transparent)]
+    Attach(#[from] crate::loader::AttachError),
+    /// The writer.
+    #[error(transparent)]
+    Writer(#[from] crate::writer::WriterError),
+    /// The API's socket.
+    #[error(transparent)]
+    Bind(#[from] server::BindError),
+    /// The metrics' socket.
+    #[error("cannot serve metrics on {listen}: {source}; set another [metrics] listen")]
+    Metrics {
+        /// The address.
+        listen: std::net::SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Anything else the system refuses.
+    #[error("cannot {action}: {source}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// There is nothing to detach.
+    #[error("nothing is attached: {} does not exist", .0.display())]
+    NotAttached(PathBuf),
+}
+
+fn io(action: &'static str) -> impl Fn(std::io::Error) -> DaemonError {
+    move |source| DaemonError::Io { action, source }
+}
+
+/// Runs the agent until it is told to stop.
+///
+/// # Errors
+/// [`DaemonError`]; a data plane that ran before goes on running.
+pub async fn run(config: Config) -> Result<(), DaemonError> {
+    let stop = CancellationToken::new();
+    stop_on_signals(&stop)?;
+    // Both sockets first: a second agent, or a wrong address, must not cost a data plane.
+    let started = start::start(&config)?;
+    let start::Started {
+        lock,
+        pins,
+        writer,
+        kernel_attached,
+        epoch,
+        addresses,
+    } = started;
+    let (writer, thread) = writer.start().map_err(io("start the writer's thread"))?;
+    let outcome = serve(&config, &stop, &writer, kernel_attached, epoch, addresses).await;
+    let detach = matches!(outcome, Ok(true));
+    let (done, stopped) = tokio::sync::oneshot::channel();
+    writer.tell(Request::Stop(done));
+    drop(writer);
+    // The thread ends at once; if it is gone already the channel says so.
+    let _ended = stopped.await;
+    let kernel: Option<Kernel> = thread.join().ok();
+    drop(kernel);
+    if detach {
+        pins.remove()?;
+        tracing::info!("detached: the program is off all interfaces, all flows are forgotten");
+    }
+    drop(lock);
+    outcome.map(drop)
+}
+
+/// Serves until stopped; says whether to detach.
+async fn serve(
+    config: &Config,
+    stop: &CancellationToken,
+    writer: &Handle,
+    attached: Vec<Attached>,
+    epoch: u32,
+    addresses: watch::Sender<BTreeSet<IpAddr>>,
+) -> Result<bool, DaemonError> {
+    let (resolver, outputs) = Resolver::new(addresses.subscribe(), epoch);
+    tokio::spawn(resolver.run(stop.clone()));
+    tokio::spawn(forward_news(outputs.clone(), writer.clone()));
+    settle_hops(&addresses, outputs.hops.clone(), HOPS_WAIT).await;
+    let hops = outputs.hops.borrow().clone();
+    writer.tell(Request::Hops(hops));
+    tell_conditions(config, writer, &attached);
+
+    let group = server::group_id(&config.name).map_err(io("look up the group"))?;
+    if group.is_none() {
+        let message = format!(
+            "there is no group `{}`: only root may use the socket",
+            config.name
+        );
+        tracing::warn!(message, "access");
+        writer.tell(Request::Condition(
+            ConditionKind::GroupMissing,
+            Some(message),
+        ));
+    }
+    let listener = server::bind(&config.socket, group)?;
+    let metrics = TcpListener::bind(config.metrics.listen)
+        .await
+        .map_err(|source| DaemonError::Metrics {
+            listen: config.metrics.listen,
+            source,
+        })?;
+    let detach = Arc::new(AtomicBool::new(false));
+    let agent = Arc::new(agent::Daemon {
+        config: config.clone(),
+        writer: writer.clone(),
+        started: Instant::now(),
+        attached,
+        addresses,
+        hops: outputs.hops,
+        stop: stop.clone(),
+        detach: Arc::clone(&detach),
+    });
+    resources::apply_all(&agent, &config.resources).await;
+    let metrics = tokio::spawn(telemetry::serve(metrics, writer.clone(), stop.clone()));
+    if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
+        tracing::warn!(%error, "cannot tell systemd that the agent is ready");
+    }
+    tracing::info!(socket = %config.socket.display(), interfaces = ?config.interfaces, "ready");
+    let served = server::serve(agent, listener, stop.clone()).await;
+    stop.cancel();
+    // It ends with the token; its own failure has cost metrics alone.
+    if let Ok(Err(error)) = metrics.await {
+        tracing::warn!(%error, "metrics ended");
+    }
+    served.map_err(io("serve the API"))?;
+    Ok(detach.load(Ordering::SeqCst))
+}
+
+fn tell_conditions(config: &Config, writer: &Handle, attached: &[Attached]) {
+    let generic: Vec<&str> = attached
+        .iter()
+        .filter(|a| a.mode == XdpMode::Generic)
+        .map(|a| a.name.as_str())
+        .collect();
+    if !generic.is_empty() {
+        let message = format!(
+            "XDP runs in generic mode on {}: it works, but slowly",
+            generic.join(", ")
+        );
+        tracing::warn!(message, xdp_mode = %config.xdp_mode, "generic mode");
+        writer.tell(Request::Condition(
+            ConditionKind::GenericMode,
+            Some(message),
+        ));
+    }
+}
+
+/// Carries news of next hops and routes to the writer.
+async fn forward_news(mut outputs: crate::nexthop::Outputs, writer: Handle) {
+    loop {
+        tokio::select! {
+            changed = outputs.hops.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                let hops = outputs.hops.borrow_and_update().clone();
+                writer.tell(Request::Hops(hops));
+            }
+            changed = outputs.epoch.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                writer.tell(Request::RoutesChanged);
+            }
+        }
+    }
+}
+
+/// Waits until every address wanted has a next hop, or a reason why not, or the time is over.
+async fn settle_hops(
+    addresses: &watch::Sender<BTreeSet<IpAddr>>,
+    mut hops: watch::Receiver<NextHops>,
+    most: Duration,
+) {
+    let wanted = addresses.borrow().clone();
+    let settled = |known: &NextHops| {
+        wanted
+            .iter()
+            .all(|address| known.hops.contains_key(address))
+    };
+    // Running out of time is fine: what is missing shows as a condition.
+    let _settled = tokio::time::timeout(most, hops.wait_for(settled)).await;
+}
+
+fn stop_on_signals(stop: &CancellationToken) -> Result<(), DaemonError> {
+    use tokio::signal::unix::{SignalKind, signal};
+    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+        let mut signal = signal(kind).map_err(io("wait for signals"))?;
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            if signal.recv().await.is_some() {
+                tracing::info!("stopping; the data plane goes on");
+                stop.cancel();
+            }
+        });
+    }
+    Ok(())
+}
+
+/// Removes the data plane of an instance whose agent does not run.
+///
+/// # Errors
+/// [`DaemonError`], [`host::HostError::Locked`] among them if it does run.
+pub fn detach(config: &Config) -> Result<(), DaemonError> {
+    let pins = Pins::new(&config.bpffs, &config.name);
+    if !pins.root().exists() {
+        return Err(DaemonError::NotAttached(pins.root().to_owned()));
+    }
+    let lock = host::lock_instance(pins.root())?;
+    pins.remove()?;
+    drop(lock);
+    Ok(())
+}

@@ -1,0 +1,172 @@
+//! What the API's server calls.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::Agent;
+use crate::api::types::{
+    Actor, AgentView, ApiError, Change, ChangeRequest, Command, DrainTarget, DrainView, Finding,
+    FlowFilter, FlowList, InterfaceView, ServiceView, StatusView, XdpMode,
+};
+use crate::config::Config;
+use crate::interface;
+use crate::loader::Attached;
+use crate::nexthop::NextHops;
+use crate::writer::{Handle, Request};
+
+/// How long an apply waits for the next hops of backends that are new, so that their first packets
+/// do not meet an unknown neighbour.
+const NEW_HOPS_WAIT: Duration = Duration::from_secs(3);
+
+/// The agent.
+pub(super) struct Daemon {
+    pub config: Config,
+    pub writer: Handle,
+    pub started: Instant,
+    pub attached: Vec<Attached>,
+    pub addresses: watch::Sender<BTreeSet<IpAddr>>,
+    pub hops: watch::Receiver<NextHops>,
+    pub stop: CancellationToken,
+    pub detach: Arc<AtomicBool>,
+}
+
+impl Daemon {
+    /// Finds the ways to backends before they take flows.
+    async fn find_ways(&self, yaml: &str) {
+        let Ok(file) = crate::resource::read(yaml, "") else {
+            return;
+        };
+        let backends = file
+            .services
+            .iter()
+            .flat_map(|service| &service.tracks)
+            .flat_map(|track| &track.backends);
+        let asked: BTreeSet<IpAddr> = backends.map(|backend| backend.address).collect();
+        let known = |hops: &NextHops| asked.iter().all(|address| hops.hops.contains_key(address));
+        let mut hops = self.hops.clone();
+        if known(&hops.borrow()) {
+            return;
+        }
+        self.addresses.send_if_modified(|addresses| {
+            let before = addresses.len();
+            addresses.extend(&asked);
+            addresses.len() != before
+        });
+        // A neighbour that does not answer is a condition of the service, not a reason to refuse it.
+        let _known = tokio::time::timeout(NEW_HOPS_WAIT, hops.wait_for(known)).await;
+        let found = self.hops.borrow().clone();
+        self.writer.tell(Request::Hops(found));
+    }
+}
+
+impl Agent for Daemon {
+    async fn change(&self, request: ChangeRequest, actor: Actor) -> Result<Vec<Change>, ApiError> {
+        if let (Command::Apply { yaml, .. }, false) = (&request.command, request.dry_run) {
+            self.find_ways(yaml).await;
+        }
+        self.writer
+            .ask(|answer| Request::Change(Box::new(request), actor, answer))
+            .await
+    }
+
+    async fn services(&self, name: Option<&str>) -> Result<Vec<ServiceView>, ApiError> {
+        self.writer
+            .ask(|answer| Request::Services(name.map(str::to_owned), answer))
+            .await
+    }
+
+    async fn flows(&self, filter: FlowFilter) -> Result<FlowList, ApiError> {
+        self.writer
+            .ask(|answer| Request::Flows(filter, answer))
+            .await
+    }
+
+    async fn status(&self) -> Result<StatusView, ApiError> {
+        let plane = self.writer.ask(Request::Status).await?;
+        let there = interface::list().unwrap_or_default();
+        let interfaces = self.attached.iter().map(|attached| {
+            let now = there
+                .iter()
+                .find(|interface| interface.name == attached.name);
+            InterfaceView {
+                name: attached.name.clone(),
+                index: now.map(|interface| interface.index),
+                xdp_mode: now
+                    .and_then(|interface| interface.xdp)
+                    .map(|xdp| match xdp.mode {
+                        interface::XdpMode::Generic => XdpMode::Generic,
+                        interface::XdpMode::Native
+                        | interface::XdpMode::Hardware
+                        | interface::XdpMode::Several => XdpMode::Native,
+                    }),
+            }
+        });
+        Ok(StatusView {
+            agent: AgentView {
+                name: self.config.name.clone(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                pid: std::process::id(),
+                uptime_seconds: self.started.elapsed().as_secs(),
+            },
+            interfaces: interfaces.collect(),
+            selector_sequence: plane.selector_sequence,
+            limits: plane.limits,
+            flow_table: plane.flow_table,
+            conditions: plane.conditions,
+            services: plane.services,
+        })
+    }
+
+    async fn export(&self) -> Result<String, ApiError> {
+        self.writer.ask(Request::Export).await
+    }
+
+    async fn doctor(&self) -> Result<Vec<Finding>, ApiError> {
+        let services = self
+            .writer
+            .ask(|answer| Request::Services(None, answer))
+            .await?;
+        let vips: BTreeSet<IpAddr> = services
+            .iter()
+            .flat_map(|service| &service.listeners)
+            .map(|listener| listener.vip)
+            .collect();
+        let inputs = crate::doctor::Inputs {
+            interfaces: self.config.interfaces.clone(),
+            vips: vips.into_iter().collect(),
+            bpffs: self.config.bpffs.clone(),
+        };
+        let mut findings =
+            tokio::task::spawn_blocking(move || crate::doctor::local_findings(&inputs))
+                .await
+                .map_err(|error| ApiError::internal(error.to_string()))?;
+        for condition in self.writer.ask(Request::Status).await?.conditions {
+            findings.push(Finding {
+                check: format!("{:?}", condition.kind),
+                ok: false,
+                message: condition.message,
+                fix: None,
+            });
+        }
+        Ok(findings)
+    }
+
+    async fn detach(&self, actor: Actor) -> Result<(), ApiError> {
+        tracing::info!(%actor, "detach");
+        self.detach.store(true, Ordering::SeqCst);
+        self.stop.cancel();
+        Ok(())
+    }
+
+    async fn drain_state(&self, service: &str, what: &DrainTarget) -> Result<DrainView, ApiError> {
+        self.writer
+            .ask(|answer| Request::Drain(service.to_owned(), what.clone(), answer))
+            .await
+    }
+}

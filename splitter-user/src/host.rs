@@ -1,0 +1,18 @@
+//! What this host offers: kernel, privileges, the BPF file system, and whether another agent runs.
+
+mod bpffs;
+mod error;
+mod instance;
+mod kernel;
+mod locks;
+mod privileges;
+#[cfg(test)]
+mod tests;
+
+pub use self::bpffs::{Bpffs, ensure_bpffs, is_bpffs};
+pub use self::error::HostError;
+pub use self::instance::lock_instance;
+pub use self::kernel::{OLDEST_KERNEL, check_kernel, kernel_release};
+pub use self::privileges::{check_privileges, missing_capabilities};
+
+pub(crate) use self::locks::lock_holder;

@@ -1,0 +1,252 @@
+//! The program on its interfaces, by links that are pinned and outlive the agent.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use aya::programs::links::{FdLink, LinkError, PinnedLink};
+use aya::programs::xdp::{XdpLink, XdpMode as Ask};
+use aya::programs::{ProgramError, Xdp};
+
+use super::object::LoadError;
+use super::pins::pin_name;
+use crate::dataplane::kernel::Kernel;
+use crate::interface::{Interface, InterfaceError, XdpMode};
+
+/// How the operator wants the program attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// In the driver, or not at all.
+    Native,
+    /// In the stack.
+    Generic,
+    /// In the driver if it can, else in the stack.
+    Auto,
+}
+
+/// An interface that carries the program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attached {
+    /// Its name.
+    pub name: String,
+    /// Its index.
+    pub index: u32,
+    /// How it is attached.
+    pub mode: XdpMode,
+}
+
+/// Why the program is not on an interface.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// The interface itself.
+    #[error(transparent)]
+    Interface(#[from] InterfaceError),
+    /// The kernel refused.
+    #[error(
+        "cannot attach XDP to {interface} in {mode:?} mode: {message}; a driver without native XDP needs \
+         xdp_mode = \"generic\" or \"auto\""
+    )]
+    Refused {
+        /// The interface.
+        interface: String,
+        /// The mode asked for.
+        mode: Mode,
+        /// What it said.
+        message: String,
+    },
+    /// The kernel gave no link that can be pinned.
+    #[error(
+        "{interface} takes XDP only by netlink, which cannot outlive the agent; a kernel from 6.1 on has BPF links"
+    )]
+    NotALink {
+        /// The interface.
+        interface: String,
+    },
+    /// A pin.
+    #[error("cannot pin the link of {interface} at {path}: {message}")]
+    Pin {
+        /// The interface.
+        interface: String,
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        message: String,
+    },
+    /// The program is not in the object.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+}
+
+/// Puts the program on exactly these interfaces: takes over the links that are pinned in `links`
+/// (the new program replaces the old one between two packets), attaches to the others, and takes it
+/// off those that are no longer named.
+///
+/// # Errors
+/// [`AttachError`] of the first interface that fails; links made before it stay.
+pub fn attach(
+    kernel: &mut Kernel,
+    links: &Path,
+    interfaces: &[String],
+    mode: Mode,
+) -> Result<Vec<Attached>, AttachError> {
+    // All of them are looked at before the first is touched.
+    let found = interfaces
+        .iter()
+        .map(|name| Interface::find(name))
+        .collect::<Result<Vec<_>, _>>()?;
+    for interface in &found {
+        let ours: Vec<u32> = pinned(&links.join(pin_name(&interface.name)))
+            .and_then(|link| link.info().ok())
+            .map(|link| link.program_id())
+            .into_iter()
+            .collect();
+        interface.refuse_foreign_program(&ours)?;
+    }
+    detach_others(links, interfaces);
+    let program = kernel.program()?;
+    found
+        .into_iter()
+        .map(|interface| attach_one(program, links, interface, mode))
+        .collect()
+}
+
+fn attach_one(
+    program: &mut Xdp,
+    links: &Path,
+    interface: Interface,
+    mode: Mode,
+) -> Result<Attached, AttachError> {
+    let path = links.join(pin_name(&interface.name));
+    if let Some(link) = pinned(&path) {
+        let keeps = match (interface.xdp, mode) {
+            (None, _) => false,
+            (Some(xdp), Mode::Native) => xdp.mode == XdpMode::Native,
+            (Some(xdp), Mode::Generic) => xdp.mode == XdpMode::Generic,
+            (Some(_), Mode::Auto) => true,
+        };
+        if keeps && let Some(xdp) = interface.xdp {
+            replace(program, link, &interface.name, mode)?;
+            return Ok(Attached {
+                name: interface.name,
+                index: interface.index,
+                mode: xdp.mode,
+            });
+        }
+        // The interface was made anew, or is to change its mode.
+        unpin(link, &interface.name, &path)?;
+    }
+    let (link, mode) = match mode {
+        Mode::Native => (
+            create(program, &interface, Ask::Driver, mode)?,
+            XdpMode::Native,
+        ),
+        Mode::Generic => (
+            create(program, &interface, Ask::Skb, mode)?,
+            XdpMode::Generic,
+        ),
+        Mode::Auto => match create(program, &interface, Ask::Driver, mode) {
+            Ok(link) => (link, XdpMode::Native),
+            Err(error) => {
+                tracing::warn!(interface = interface.name, %error, "no native XDP: attaching in generic mode, which is slow");
+                (
+                    create(program, &interface, Ask::Skb, mode)?,
+                    XdpMode::Generic,
+                )
+            }
+        },
+    };
+    link.pin(&path).map_err(|error| AttachError::Pin {
+        interface: interface.name.clone(),
+        path,
+        message: error.to_string(),
+    })?;
+    Ok(Attached {
+        name: interface.name,
+        index: interface.index,
+        mode,
+    })
+}
+
+fn create(
+    program: &mut Xdp,
+    interface: &Interface,
+    ask: Ask,
+    mode: Mode,
+) -> Result<FdLink, AttachError> {
+    let refused = |error: ProgramError| AttachError::Refused {
+        interface: interface.name.clone(),
+        mode,
+        message: with_cause(&error),
+    };
+    let id = program
+        .attach_to_if_index(interface.index, ask)
+        .map_err(refused)?;
+    let link = program.take_link(id).map_err(refused)?;
+    FdLink::try_from(link).map_err(|_| AttachError::NotALink {
+        interface: interface.name.clone(),
+    })
+}
+
+/// The new program takes the place of the old one.
+fn replace(
+    program: &mut Xdp,
+    link: FdLink,
+    interface: &str,
+    mode: Mode,
+) -> Result<(), AttachError> {
+    let refused = |message: String| AttachError::Refused {
+        interface: interface.to_owned(),
+        mode,
+        message,
+    };
+    let link = XdpLink::try_from(link).map_err(|error: LinkError| refused(error.to_string()))?;
+    let id = program
+        .attach_to_link(link)
+        .map_err(|error| refused(with_cause(&error)))?;
+    // The link's owner is its pin, not this program.
+    program
+        .take_link(id)
+        .map_err(|error| refused(with_cause(&error)))?;
+    Ok(())
+}
+
+fn with_cause(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {}", with_cause(cause)),
+        None => error.to_string(),
+    }
+}
+
+fn pinned(path: &Path) -> Option<FdLink> {
+    path.exists()
+        .then(|| PinnedLink::from_pin(path).ok().map(FdLink::from))
+        .flatten()
+}
+
+/// Removes the pin of a link; the link itself ends when the last descriptor is closed.
+fn unpin(link: FdLink, interface: &str, path: &Path) -> Result<(), AttachError> {
+    fs::remove_file(path).map_err(|error| AttachError::Pin {
+        interface: interface.to_owned(),
+        path: path.to_owned(),
+        message: error.to_string(),
+    })?;
+    drop(link);
+    Ok(())
+}
+
+fn detach_others(links: &Path, keep: &[String]) {
+    let Ok(entries) = fs::read_dir(links) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !keep.iter().any(|kept| pin_name(kept) == name) {
+            tracing::info!(
+                interface = name,
+                "detaching: the configuration no longer names it"
+            );
+            if let Err(error) = fs::remove_file(entry.path()) {
+                tracing::warn!(interface = name, %error, "cannot remove the pin of its link");
+            }
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! The desired state: what an operator wants, as plain values.
+//!
+//! Everything here is pure. Values are made by the resource reader or read back from the store;
+//! [`validate_service`] and [`validate_set`] say whether they make sense.
+
+mod listener;
+mod place;
+mod service;
+mod time;
+mod track;
+mod validate;
+mod weight;
+
+pub use listener::{Endpoint, Family, Listener, Protocol};
+pub use place::{At, FlowTime, Place, Problem};
+pub use service::{Affinity, AffinityKey, DrainPolicy, FlowTimes, Service};
+pub use time::show_time;
+pub use track::{Backend, Track};
+pub use validate::{is_label, validate_limits, validate_service, validate_set};
+pub use weight::{Weight, WeightError};
+
+/// Most tracks a service may have.
+pub const MAX_TRACKS: usize = 8;
+/// Most backends a track may have.
+pub const MAX_BACKENDS_PER_TRACK: usize = 1_024;
+/// Most listeners of the whole host that one backend endpoint may answer for.
+pub const MAX_LISTENERS_PER_ENDPOINT: usize = 4;
+/// Largest weight of a backend inside its track.
+pub const MAX_BACKEND_WEIGHT: u32 = 1_000;
+
+#[cfg(test)]
+mod tests;

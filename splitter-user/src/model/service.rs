@@ -1,0 +1,155 @@
+//! A service: listeners, tracks, and how its flows are dealt and kept.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Family, Listener, Track, Weight};
+
+/// What the split hash covers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum AffinityKey {
+    /// The 5-tuple: every flow is dealt for itself.
+    #[default]
+    Flow,
+    /// The client's address, masked to the prefix: a client keeps its track.
+    #[serde(rename = "clientIP")]
+    ClientIp,
+}
+
+/// What fixes the track of a new flow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Affinity {
+    /// What is hashed.
+    pub key: AffinityKey,
+    /// Leading bits of an IPv4 client address that count, 0 to 32.
+    pub prefix_v4: u8,
+    /// Leading bits of an IPv6 client address that count, 0 to 128.
+    pub prefix_v6: u8,
+    /// Another salt deals the clients anew. Without one it is the release's name, else the service's.
+    pub salt: Option<String>,
+}
+
+impl Default for Affinity {
+    fn default() -> Self {
+        Self {
+            key: AffinityKey::Flow,
+            prefix_v4: 32,
+            prefix_v6: 64,
+            salt: None,
+        }
+    }
+}
+
+/// How long a flow may be silent before its pin goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowTimes {
+    /// Established TCP.
+    pub tcp_idle: Duration,
+    /// Established UDP.
+    pub udp_idle: Duration,
+    /// Not yet established.
+    pub unconfirmed: Duration,
+    /// After FIN or RST.
+    pub closing: Duration,
+}
+
+impl Default for FlowTimes {
+    fn default() -> Self {
+        Self {
+            tcp_idle: Duration::from_secs(3_600),
+            udp_idle: Duration::from_secs(60),
+            unconfirmed: Duration::from_secs(30),
+            closing: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What bounds a drain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainPolicy {
+    /// The deadline; flows that outlive it are kept and the drain is said to have timed out.
+    pub timeout: Duration,
+}
+
+impl Default for DrainPolicy {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(1_800),
+        }
+    }
+}
+
+/// A named set of listeners that is split as one unit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    /// Its name, unique on the host.
+    pub name: String,
+    /// Labels, for people and their tools.
+    pub labels: BTreeMap<String, String>,
+    /// What clients dial.
+    pub listeners: Vec<Listener>,
+    /// The release it belongs to, if any.
+    pub release: Option<String>,
+    /// What fixes a flow's track.
+    pub affinity: Affinity,
+    /// Its tracks.
+    pub tracks: Vec<Track>,
+    /// Times of its flows.
+    pub flows: FlowTimes,
+    /// Its drain policy.
+    pub drain: DrainPolicy,
+}
+
+impl Service {
+    /// The track of that name.
+    pub fn track(&self, name: &str) -> Option<&Track> {
+        self.tracks.iter().find(|track| track.name == name)
+    }
+
+    /// The families its listeners have.
+    pub fn families_of_listeners(&self) -> BTreeSet<Family> {
+        self.listeners.iter().map(Listener::family).collect()
+    }
+
+    /// The families of listeners that this track has no backend for: it may take no new flows
+    /// while there are any.
+    pub fn families_without_backend(&self, track: &Track) -> BTreeSet<Family> {
+        let served = track.families();
+        self.families_of_listeners()
+            .into_iter()
+            .filter(|family| !served.contains(family))
+            .collect()
+    }
+
+    /// The salt of the split hash: its own, else the release's name, else the service's, so that
+    /// a client meets one version in all services of a release.
+    pub fn salt(&self) -> &str {
+        self.affinity
+            .salt
+            .as_deref()
+            .or(self.release.as_deref())
+            .unwrap_or(&self.name)
+    }
+
+    /// The weights by track, in the order of the tracks; `None` if any track has none.
+    pub fn weights(&self) -> Option<Vec<(String, Weight)>> {
+        self.tracks
+            .iter()
+            .map(|track| Some((track.name.clone(), track.weight?)))
+            .collect()
+    }
+
+    /// The same service with these weights; tracks that are not named keep theirs.
+    #[must_use]
+    pub fn with_weights(mut self, weights: &[(String, Weight)]) -> Self {
+        for track in &mut self.tracks {
+            if let Some((_, weight)) = weights.iter().find(|(name, _)| *name == track.name) {
+                track.weight = Some(*weight);
+            }
+        }
+        self
+    }
+}

@@ -1,0 +1,268 @@
+//! From a command and what is in force to what will be: pure, and all errors before anything moves.
+
+mod apply;
+mod drain;
+mod service;
+mod shift;
+
+use std::collections::BTreeMap;
+
+use crate::api::types::{ApiError, Change, Command, Target};
+use crate::share::percent;
+use crate::state::{ServiceState, World};
+
+pub use drain::find_backend;
+
+/// What a command comes to.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// What will be in force. Splits that are new have no table yet.
+    pub next: World,
+    /// Services that change, with their new generation in `next`.
+    pub touched: Vec<String>,
+    /// Services that go.
+    pub deleted: Vec<String>,
+    /// Cut the flows of what is deleted at once.
+    pub cut: bool,
+    /// What to tell the operator, one for each service concerned.
+    pub changes: Vec<Change>,
+}
+
+impl Plan {
+    /// Whether anything changes at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.touched.is_empty() && self.deleted.is_empty()
+    }
+}
+
+/// What `command` comes to at `now` (milliseconds since 1970).
+///
+/// # Errors
+/// Why it is refused; nothing changes then.
+pub fn plan(
+    world: &World,
+    command: &Command,
+    expected: Option<u64>,
+    now: u64,
+) -> Result<Plan, ApiError> {
+    check_generation(world, command, expected)?;
+    let mut next = world.clone();
+    let mut draft = Draft {
+        world,
+        next: &mut next,
+        concerned: Vec::new(),
+        warnings: BTreeMap::new(),
+    };
+    match command {
+        Command::Apply { yaml, origin } => apply::apply(&mut draft, yaml, origin)?,
+        Command::Delete { service, .. } => apply::delete(&mut draft, service)?,
+        Command::SetWeight { target, weights } => shift::set_weight(&mut draft, target, weights)?,
+        Command::Cutover { target, to } => shift::cutover(&mut draft, target, to)?,
+        Command::Undo { target } => shift::undo(&mut draft, target)?,
+        Command::Drain {
+            service,
+            what,
+            timeout,
+        } => drain::drain(&mut draft, service, what, *timeout, now)?,
+        Command::Ready { service, what } => drain::ready(&mut draft, service, what)?,
+    }
+    let Draft {
+        concerned,
+        mut warnings,
+        ..
+    } = draft;
+    let mut plan = Plan {
+        next,
+        touched: Vec::new(),
+        deleted: Vec::new(),
+        cut: matches!(command, Command::Delete { now: true, .. }),
+        changes: Vec::new(),
+    };
+    for name in concerned {
+        let before = world.services.get(&name);
+        let after = plan.next.services.get_mut(&name);
+        match (before, after) {
+            (before, Some(after)) if before != Some(&*after) => {
+                after.generation = before.map_or(1, |before| before.generation + 1);
+                plan.touched.push(name.clone());
+            }
+            (Some(_), None) => plan.deleted.push(name.clone()),
+            _ => {}
+        }
+        let notes = warnings.remove(&name).unwrap_or_default();
+        plan.changes
+            .push(change(&name, before, plan.next.services.get(&name), notes));
+    }
+    plan.next
+        .number(world, now)
+        .map_err(|error| ApiError::refused(error.to_string()))?;
+    Ok(plan)
+}
+
+/// A plan in the making.
+struct Draft<'w> {
+    world: &'w World,
+    next: &'w mut World,
+    concerned: Vec<String>,
+    warnings: BTreeMap<String, Vec<String>>,
+}
+
+impl Draft<'_> {
+    /// A service that is to be changed.
+    fn service(&mut self, name: &str) -> Result<&mut ServiceState, ApiError> {
+        if !self.concerned.iter().any(|concerned| concerned == name) {
+            self.concerned.push(name.to_owned());
+        }
+        let known: Vec<&String> = self.world.services.keys().collect();
+        let unknown = unknown_service(name, &known);
+        self.next.services.get_mut(name).ok_or(unknown)
+    }
+
+    /// The services that a target names.
+    fn targets(&self, target: &Target) -> Result<Vec<String>, ApiError> {
+        match target {
+            Target::Service(name) => Ok(vec![name.clone()]),
+            Target::Release(release) => {
+                let names: Vec<String> =
+                    self.world.of_release(release).map(str::to_owned).collect();
+                if names.is_empty() {
+                    let mut releases: Vec<&str> = self
+                        .world
+                        .services
+                        .values()
+                        .filter_map(|s| s.spec.release.as_deref())
+                        .collect();
+                    releases.sort_unstable();
+                    releases.dedup();
+                    return Err(ApiError::not_found(format!(
+                        "no service has release `{release}`; {}",
+                        known("releases in force", &releases)
+                    )));
+                }
+                Ok(names)
+            }
+        }
+    }
+
+    fn warn(&mut self, service: &str, text: impl Into<String>) {
+        self.warnings
+            .entry(service.to_owned())
+            .or_default()
+            .push(text.into());
+    }
+}
+
+fn known(what: &str, names: &[impl AsRef<str>]) -> String {
+    if names.is_empty() {
+        return format!("{what}: none");
+    }
+    let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+    format!("{what}: {}", names.join(", "))
+}
+
+/// No such service.
+#[must_use]
+pub fn unknown_service(name: &str, names: &[impl AsRef<str>]) -> ApiError {
+    ApiError::not_found(format!(
+        "there is no service `{name}`; {}",
+        known("services in force", names)
+    ))
+}
+
+fn check_generation(
+    world: &World,
+    command: &Command,
+    expected: Option<u64>,
+) -> Result<(), ApiError> {
+    let Some(expected) = expected else {
+        return Ok(());
+    };
+    let names: Vec<String> = match command {
+        Command::Apply { yaml, origin } => {
+            let file = crate::resource::read(yaml, origin).map_err(apply::refused)?;
+            file.services
+                .into_iter()
+                .map(|service| service.name)
+                .collect()
+        }
+        Command::Delete { service, .. }
+        | Command::Drain { service, .. }
+        | Command::Ready { service, .. } => {
+            vec![service.clone()]
+        }
+        Command::SetWeight { target, .. }
+        | Command::Cutover { target, .. }
+        | Command::Undo { target } => match target {
+            Target::Service(name) => vec![name.clone()],
+            Target::Release(release) => world.of_release(release).map(str::to_owned).collect(),
+        },
+    };
+    for name in names {
+        // A service that is not there is at generation 0.
+        let found = world
+            .services
+            .get(&name)
+            .map_or(0, |service| service.generation);
+        if found != expected {
+            return Err(ApiError::conflict(format!(
+                "service {name} is at generation {found}, not {expected}: somebody changed it; look at it with \
+                 `splitterctl get services {name}` and decide anew"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// What one service's change looks like from outside.
+fn change(
+    name: &str,
+    before: Option<&ServiceState>,
+    after: Option<&ServiceState>,
+    warnings: Vec<String>,
+) -> Change {
+    let weights = |service: Option<&ServiceState>| service.map(in_force).unwrap_or_default();
+    let moved = match (before, after) {
+        (Some(before), Some(after)) => {
+            crate::table::split::moved(&before.split.slots, &after.split.slots)
+        }
+        _ => 0,
+    };
+    Change {
+        service: name.to_owned(),
+        generation: after.or(before).map_or(0, |service| service.generation),
+        before: weights(before),
+        after: weights(after),
+        flip_nanoseconds: None,
+        dry_run: false,
+        moved: u32::try_from(moved).unwrap_or(u32::MAX),
+        warnings,
+    }
+}
+
+/// Shares of new flows by track, drains considered, as percent.
+fn in_force(service: &ServiceState) -> BTreeMap<String, String> {
+    let weights = service.weights();
+    if service.drained_tracks.is_empty() {
+        return weights
+            .into_iter()
+            .map(|(name, weight)| (name, weight.to_string()))
+            .collect();
+    }
+    let Ok(shares) = service.shares() else {
+        return BTreeMap::new();
+    };
+    let whole: u64 = shares.iter().map(|share| share.parts).sum();
+    shares
+        .iter()
+        .map(|share| {
+            (
+                share.name.to_owned(),
+                percent(share.parts, whole).unwrap_or_else(|| "0".to_owned()),
+            )
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

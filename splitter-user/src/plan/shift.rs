@@ -1,0 +1,135 @@
+//! set-weight, cutover, undo.
+
+use super::Draft;
+use super::service::{anchor_of, resplit};
+use crate::api::types::{ApiError, Target};
+use crate::model::Weight;
+use crate::share::{self, ShareError, parse_assignment};
+use crate::state::ServiceState;
+
+/// Shifts weights.
+pub fn set_weight(
+    draft: &mut Draft<'_>,
+    target: &Target,
+    given: &[(String, String)],
+) -> Result<(), ApiError> {
+    let given = given
+        .iter()
+        .map(|(track, weight)| parse_assignment(&format!("{track}={weight}")))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| ApiError::refused(error.to_string()))?;
+    for name in draft.targets(target)? {
+        reweigh(draft, &name, |weights| share::set_weight(weights, &given))?;
+    }
+    Ok(())
+}
+
+/// Moves all new flows to one track.
+pub fn cutover(draft: &mut Draft<'_>, target: &Target, to: &str) -> Result<(), ApiError> {
+    for name in draft.targets(target)? {
+        let service = draft.service(&name)?;
+        if service.drained_tracks.contains_key(to) {
+            return Err(ApiError::refused(format!(
+                "service {name}: track `{to}` is draining and takes no new flows; `splitterctl ready {name} {to}` first"
+            )));
+        }
+        reweigh(draft, &name, |weights| share::cutover(weights, to))?;
+    }
+    Ok(())
+}
+
+fn reweigh(
+    draft: &mut Draft<'_>,
+    name: &str,
+    weigh: impl Fn(&[(String, Weight)]) -> Result<Vec<(String, Weight)>, ShareError>,
+) -> Result<(), ApiError> {
+    let service = draft.service(name)?;
+    let before = service.clone();
+    let weights = weigh(&before.weights())
+        .map_err(|error| ApiError::refused(format!("service {name}: {error}")))?;
+    service.spec = service.spec.clone().with_weights(&weights);
+    serves_all_families(service)?;
+    resplit(&before, service)?;
+    let drained: Vec<String> = weights
+        .iter()
+        .filter(|(track, weight)| !weight.is_zero() && service.drained_tracks.contains_key(track))
+        .map(|(track, _)| track.clone())
+        .collect();
+    for track in drained {
+        draft.warn(name, format!("track {track} is draining: it takes no new flows until `splitterctl ready {name} {track}`"));
+    }
+    Ok(())
+}
+
+/// A track with weight must be able to serve every listener.
+fn serves_all_families(service: &ServiceState) -> Result<(), ApiError> {
+    for track in &service.spec.tracks {
+        if track.weight.is_none_or(Weight::is_zero) {
+            continue;
+        }
+        if let Some(family) = service.spec.families_without_backend(track).first() {
+            return Err(ApiError::refused(format!(
+                "service {}: track `{}` has no {family} backend, but the service has an {family} listener; add one to \
+                 the track, or keep its weight at 0%",
+                service.spec.name, track.name
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Goes back to the split before the last change of it.
+pub fn undo(draft: &mut Draft<'_>, target: &Target) -> Result<(), ApiError> {
+    for name in draft.targets(target)? {
+        let service = draft.service(&name)?;
+        let before = service.clone();
+        let Some(anchor) = before.anchor.clone() else {
+            return Err(ApiError::refused(format!(
+                "service {name}: there is nothing to undo; its split has not changed since it was made"
+            )));
+        };
+        for (track, number) in &before.numbers {
+            let owns = anchor.split.slots.counts()[usize::from(*number)] > 0;
+            if owns
+                && before
+                    .spec
+                    .track(track)
+                    .is_none_or(|track| track.backends.is_empty())
+            {
+                return Err(ApiError::refused(format!(
+                    "service {name}: the split to go back to gives new flows to track `{track}`, which has been \
+                     removed; apply it again, or move the weights with `splitterctl set-weight {name} ...`"
+                )));
+            }
+        }
+        service.spec = service
+            .spec
+            .clone()
+            .with_weights(&weights_of(&before, &anchor.weights));
+        service.spec.affinity = anchor.split.affinity.clone();
+        serves_all_families(service)?;
+        service.drained_tracks = anchor.drained.clone();
+        service
+            .drained_tracks
+            .retain(|track, _| before.spec.track(track).is_some());
+        service.split = anchor.split.clone();
+        service.anchor = Some(anchor_of(&before));
+    }
+    Ok(())
+}
+
+/// Weights for every track of today: the anchor's, 0 for those it did not know.
+fn weights_of(service: &ServiceState, anchor: &[(String, Weight)]) -> Vec<(String, Weight)> {
+    let weight = |name: &str| {
+        anchor
+            .iter()
+            .find(|(other, _)| other == name)
+            .map_or(Weight::ZERO, |(_, weight)| *weight)
+    };
+    service
+        .spec
+        .tracks
+        .iter()
+        .map(|track| (track.name.clone(), weight(&track.name)))
+        .collect()
+}

@@ -1,0 +1,313 @@
+//! YAML text as trees of located nodes.
+//!
+//! The events come from serde-saphyr's parser. Going by way of serde would end at the first thing
+//! that is wrong; a tree lets the reader look at every field and report all of them. Scalars stay
+//! as they were written: `version: 1.10` is a text, not a number.
+
+use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, Span, StrInput};
+
+use crate::diagnostic::{Position, Report};
+
+/// Most nodes that the documents of a text may have, aliases written out.
+const MAX_NODES: usize = 1_000_000;
+/// Deepest nesting, aliases written out.
+const MAX_DEPTH: usize = 32;
+
+/// A value and where it stands.
+#[derive(Debug, Clone)]
+pub(super) struct Node {
+    pub(super) at: Position,
+    pub(super) value: Value,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Value {
+    /// Nothing: an empty value, `~` or `null`.
+    Null,
+    /// A scalar as it was written, escapes undone.
+    Scalar(String),
+    List(Vec<Node>),
+    Map(Vec<(Key, Node)>),
+}
+
+/// The key of an entry.
+#[derive(Debug, Clone)]
+pub(super) struct Key {
+    pub(super) at: Position,
+    pub(super) text: String,
+}
+
+impl Node {
+    /// What it is, for messages.
+    pub(super) fn kind(&self) -> &'static str {
+        match self.value {
+            Value::Null => "nothing",
+            Value::Scalar(_) => "a single value",
+            Value::List(_) => "a list",
+            Value::Map(_) => "a map",
+        }
+    }
+}
+
+/// Reads all documents. One with a syntax error is reported and left out; empty ones are skipped.
+pub(super) fn documents(text: &str, report: &mut Report<'_>) -> Vec<Node> {
+    let mut builder = Builder {
+        parser: Parser::new_from_str(text),
+        report,
+        anchors: Vec::new(),
+        nodes: 0,
+    };
+    let mut documents = Vec::new();
+    loop {
+        match builder.document() {
+            Ok(Some(Node {
+                value: Value::Null, ..
+            })) => {}
+            Ok(Some(node)) => documents.push(node),
+            Ok(None) => return documents,
+            Err(Stop::Document) => match builder.parser.proceed_next_document() {
+                Ok(true) => {}
+                Ok(false) | Err(_) => return documents,
+            },
+            Err(Stop::Text) => return documents,
+        }
+    }
+}
+
+/// Why no node came: it was reported.
+enum Stop {
+    /// The rest of the document cannot be read.
+    Document,
+    /// Nor can the rest of the text.
+    Text,
+}
+
+/// An anchored node and what it adds to the limits.
+struct Anchor {
+    id: usize,
+    node: Node,
+    nodes: usize,
+    depth: usize,
+}
+
+struct Builder<'t, 'r, 's> {
+    parser: Parser<'t, StrInput<'t>>,
+    report: &'r mut Report<'s>,
+    anchors: Vec<Anchor>,
+    nodes: usize,
+}
+
+impl<'t> Builder<'t, '_, '_> {
+    fn document(&mut self) -> Result<Option<Node>, Stop> {
+        self.anchors.clear();
+        loop {
+            let Some((event, span)) = self.next()? else {
+                return Ok(None);
+            };
+            match event {
+                Event::StreamEnd => return Ok(None),
+                Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd => {}
+                event => return self.node(event, span, 1).map(|(node, _)| Some(node)),
+            }
+        }
+    }
+
+    /// The next event that is not a comment.
+    fn next(&mut self) -> Result<Option<(Event<'t>, Span)>, Stop> {
+        loop {
+            match self.parser.next_event() {
+                None => return Ok(None),
+                Some(Ok((Event::Comment(..), _))) => {}
+                Some(Ok(event)) => return Ok(Some(event)),
+                Some(Err(error)) => {
+                    let mark = error.marker();
+                    let at = Position {
+                        line: mark.line(),
+                        column: mark.col() + 1,
+                        width: 1,
+                    };
+                    self.report.error(
+                        at,
+                        "",
+                        format!("this is not YAML: {}", error.info()),
+                        "look at the indentation, colons, quotes and brackets here and just above",
+                    );
+                    return Err(Stop::Document);
+                }
+            }
+        }
+    }
+
+    /// The node that begins with this event, and how deep it is.
+    fn node(&mut self, event: Event<'t>, span: Span, level: usize) -> Result<(Node, usize), Stop> {
+        let at = position(&span);
+        self.count(1, level, at)?;
+        self.refuse_tag(&event, at);
+        let before = self.nodes;
+        let (anchor, value, depth) = match event {
+            Event::Scalar(text, style, anchor, _) => {
+                let null = style == ScalarStyle::Plain
+                    && matches!(text.as_ref(), "" | "~" | "null" | "Null" | "NULL");
+                let value = if null {
+                    Value::Null
+                } else {
+                    Value::Scalar(text.into_owned())
+                };
+                (anchor, value, 1)
+            }
+            Event::SequenceStart(_, anchor, _) => {
+                let (list, depth) = self.list(level)?;
+                (anchor, Value::List(list), depth)
+            }
+            Event::MappingStart(_, anchor, _) => {
+                let (map, depth) = self.map(level)?;
+                (anchor, Value::Map(map), depth)
+            }
+            Event::Alias(id) => return self.alias(id, at, level),
+            _ => return Err(self.unreadable(at)),
+        };
+        let node = Node { at, value };
+        if anchor != 0 {
+            self.anchors.push(Anchor {
+                id: anchor,
+                node: node.clone(),
+                nodes: self.nodes - before + 1,
+                depth,
+            });
+        }
+        Ok((node, depth))
+    }
+
+    fn list(&mut self, level: usize) -> Result<(Vec<Node>, usize), Stop> {
+        let (mut list, mut deepest) = (Vec::new(), 0);
+        loop {
+            let (event, span) = self.next()?.ok_or(Stop::Text)?;
+            if event == Event::SequenceEnd {
+                return Ok((list, deepest + 1));
+            }
+            let (node, depth) = self.node(event, span, level + 1)?;
+            deepest = deepest.max(depth);
+            list.push(node);
+        }
+    }
+
+    fn map(&mut self, level: usize) -> Result<(Vec<(Key, Node)>, usize), Stop> {
+        let (mut map, mut deepest): (Vec<(Key, Node)>, usize) = (Vec::new(), 0);
+        loop {
+            let (event, span) = self.next()?.ok_or(Stop::Text)?;
+            if event == Event::MappingEnd {
+                return Ok((map, deepest + 1));
+            }
+            let merge =
+                matches!(&event, Event::Scalar(text, ScalarStyle::Plain, ..) if text == "<<");
+            let (key, _) = self.node(event, span, level + 1)?;
+            let (event, span) = self.next()?.ok_or(Stop::Text)?;
+            let (node, depth) = self.node(event, span, level + 1)?;
+            deepest = deepest.max(depth);
+            let Value::Scalar(text) = key.value else {
+                let message = format!("the key of an entry is {}", key.kind());
+                self.report
+                    .error(key.at, "", message, "write the name of a field");
+                continue;
+            };
+            let key = Key { at: key.at, text };
+            if merge {
+                self.report.error(
+                    key.at,
+                    "",
+                    "merge keys (`<<`) are not read here",
+                    "write the fields out; whole values may be shared with an anchor and an alias",
+                );
+            } else if self.is_new(&key, &map) {
+                map.push((key, node));
+            }
+        }
+    }
+
+    fn is_new(&mut self, key: &Key, map: &[(Key, Node)]) -> bool {
+        let Some((first, _)) = map.iter().find(|(other, _)| other.text == key.text) else {
+            return true;
+        };
+        let message = format!(
+            "`{}` is given twice: first on line {}",
+            key.text, first.at.line
+        );
+        self.report.error(key.at, "", message, "take one out");
+        false
+    }
+
+    fn alias(&mut self, id: usize, at: Position, level: usize) -> Result<(Node, usize), Stop> {
+        let Some(anchor) = self.anchors.iter().rev().find(|anchor| anchor.id == id) else {
+            self.report.error(
+                at,
+                "",
+                "an alias inside of what it stands for",
+                "write the value out",
+            );
+            return Err(Stop::Document);
+        };
+        let (node, nodes, depth) = (anchor.node.clone(), anchor.nodes, anchor.depth);
+        self.count(nodes, level + depth - 1, at)?;
+        Ok((node, depth))
+    }
+
+    fn count(&mut self, nodes: usize, depth: usize, at: Position) -> Result<(), Stop> {
+        self.nodes += nodes;
+        if self.nodes > MAX_NODES {
+            let message = format!("more than {MAX_NODES} values in all, aliases written out");
+            self.report.error(at, "", message, "split the file");
+            return Err(Stop::Text);
+        }
+        if depth > MAX_DEPTH {
+            let message = format!("nested more than {MAX_DEPTH} deep");
+            self.report.error(
+                at,
+                "",
+                message,
+                "no resource is that deep: look for a stray bracket",
+            );
+            return Err(Stop::Document);
+        }
+        Ok(())
+    }
+
+    /// Tags would make a value something else than it looks; only `!!str` and its like say nothing
+    /// new.
+    fn refuse_tag(&mut self, event: &Event<'_>, at: Position) {
+        let Some(tag) = event.tag() else {
+            return;
+        };
+        if !tag.is_yaml_core_schema() {
+            self.report.error(
+                at,
+                "",
+                format!("the tag `{}` is not known", tag.original()),
+                "take the tag away",
+            );
+        }
+    }
+
+    fn unreadable(&mut self, at: Position) -> Stop {
+        self.report.error(
+            at,
+            "",
+            "this cannot be read here",
+            "write a value, a list or a map",
+        );
+        Stop::Document
+    }
+}
+
+/// The part of a span that is on its first line: the renderer cuts at the line's end.
+fn position(span: &Span) -> Position {
+    let width = if span.end.line() == span.start.line() {
+        span.end.col().saturating_sub(span.start.col())
+    } else {
+        1
+    };
+    Position {
+        line: span.start.line(),
+        column: span.start.col() + 1,
+        width: width.max(1),
+    }
+}

@@ -1,0 +1,160 @@
+//! What is in force on this host: services, their splits, and who has which number of the data
+//! plane. A value; the writer holds the current one, a plan makes the next one.
+
+mod ids;
+mod service;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+pub use ids::{IdState, Ids, IdsFull};
+pub use service::{Anchor, Drain, ServiceState, Split, UNPLACED};
+
+use crate::model::{self, FlowTimes, Listener};
+
+/// A backend of one track of one service: what a number of the data plane stands for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct BackendKey {
+    /// The service.
+    pub service: String,
+    /// The track.
+    pub track: String,
+    /// Its address.
+    pub address: IpAddr,
+    /// Its port; `None`: each listener's own.
+    pub port: Option<u16>,
+}
+
+/// Everything in force.
+#[derive(Debug, Clone)]
+pub struct World {
+    /// Services by name.
+    pub services: BTreeMap<String, ServiceState>,
+    /// Numbers of services.
+    pub service_ids: Ids<String>,
+    /// Numbers of listeners.
+    pub listener_ids: Ids<Listener>,
+    /// Numbers of backends.
+    pub backend_ids: Ids<BackendKey>,
+    /// The services that a listener, by number, has belonged to since it has its number: pins of all
+    /// of them may live.
+    pub listener_services: BTreeMap<u16, BTreeSet<String>>,
+    /// How long flows of deleted backends may be silent.
+    pub former_times: BTreeMap<u16, FlowTimes>,
+}
+
+impl World {
+    /// Nothing, with room for so many of each.
+    #[must_use]
+    pub fn empty(services: u16, listeners: u16, backends: u16) -> Self {
+        Self {
+            services: BTreeMap::new(),
+            service_ids: Ids::new(services),
+            listener_ids: Ids::new(listeners),
+            backend_ids: Ids::new(backends),
+            listener_services: BTreeMap::new(),
+            former_times: BTreeMap::new(),
+        }
+    }
+
+    /// The specs of all services, as validation wants them.
+    #[must_use]
+    pub fn specs(&self) -> BTreeMap<String, model::Service> {
+        self.services
+            .iter()
+            .map(|(name, service)| (name.clone(), service.spec.clone()))
+            .collect()
+    }
+
+    /// Services of a release, by name.
+    pub fn of_release<'w>(&'w self, release: &'w str) -> impl Iterator<Item = &'w str> + 'w {
+        self.services
+            .iter()
+            .filter(move |(_, service)| service.spec.release.as_deref() == Some(release))
+            .map(|(name, _)| name.as_str())
+    }
+
+    /// The service of a listener.
+    #[must_use]
+    pub fn owner_of(&self, listener: &Listener) -> Option<&ServiceState> {
+        self.services
+            .values()
+            .find(|service| service.spec.listeners.contains(listener))
+    }
+
+    /// How long flows of a backend may be silent.
+    #[must_use]
+    pub fn times_of(&self, backend: u16) -> FlowTimes {
+        self.backend_ids
+            .key_of(backend)
+            .and_then(|key| self.services.get(&key.service))
+            .map(|service| service.spec.flows.clone())
+            .or_else(|| self.former_times.get(&backend).cloned())
+            .unwrap_or_default()
+    }
+
+    /// Gives numbers to whatever the services need, and marks what none needs any more as deleting
+    /// until `now` plus the service's drain timeout. Times are milliseconds since 1970.
+    ///
+    /// # Errors
+    /// [`IdsFull`] names the limit that is reached.
+    pub fn number(&mut self, before: &Self, now: u64) -> Result<(), IdsFull> {
+        let mut listeners = BTreeSet::new();
+        let mut backends = BTreeSet::new();
+        for (name, service) in &self.services {
+            self.service_ids.take(name, "limits.services")?;
+            listeners.extend(
+                service
+                    .spec
+                    .listeners
+                    .iter()
+                    .map(|listener| (*listener, name.clone())),
+            );
+            for track in &service.spec.tracks {
+                backends.extend(track.backends.iter().map(|backend| BackendKey {
+                    service: name.clone(),
+                    track: track.name.clone(),
+                    address: backend.address,
+                    port: backend.port,
+                }));
+            }
+        }
+        for (listener, service) in &listeners {
+            let id = self.listener_ids.take(
+                listener,
+                "the listeners that limits.services allows (4 for each)",
+            )?;
+            self.listener_services
+                .entry(id)
+                .or_default()
+                .insert(service.clone());
+        }
+        for backend in &backends {
+            self.backend_ids.take(backend, "limits.backends")?;
+        }
+        let deadline = |service: Option<&ServiceState>| {
+            let timeout = service.map_or(std::time::Duration::ZERO, |service| {
+                service.spec.drain.timeout
+            });
+            now.saturating_add(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX))
+        };
+        for listener in self.listener_ids.active() {
+            if !listeners.iter().any(|(wanted, _)| *wanted == listener) {
+                self.listener_ids
+                    .delete(&listener, deadline(before.owner_of(&listener)));
+            }
+        }
+        for backend in self.backend_ids.active() {
+            if !backends.contains(&backend) {
+                let service = before.services.get(&backend.service);
+                if let (Some(id), Some(service)) = (self.backend_ids.get(&backend), service) {
+                    self.former_times.insert(id, service.spec.flows.clone());
+                }
+                self.backend_ids.delete(&backend, deadline(service));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,168 @@
+//! One service in force.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use splitter_ebpf::abi::{Affinity as Covers, SplitHeader};
+use splitter_ebpf::hash::derive;
+use splitter_ebpf::wire::{Family, WireAddress};
+
+use crate::model::{Affinity, AffinityKey, Service, Weight};
+use crate::share::{self, ShareError};
+use crate::table::split::{Share, Slots};
+
+/// Instead of a table's number: the writer has not placed this split yet.
+pub const UNPLACED: u8 = u8::MAX;
+
+/// A split: who owns which slot, and how slots are found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Split {
+    /// Owners by slot.
+    pub slots: Arc<Slots>,
+    /// What the hash covers.
+    pub affinity: Affinity,
+    /// What the hash is keyed with beside the host's secret.
+    pub salt: String,
+    /// Which of the service's four tables holds it.
+    pub table: u8,
+}
+
+impl Split {
+    /// Whether both send every flow to the same track.
+    #[must_use]
+    pub fn same_as(&self, other: &Self) -> bool {
+        self.slots == other.slots && self.affinity == other.affinity && self.salt == other.salt
+    }
+
+    /// How the table is entered, for a host with this secret.
+    #[must_use]
+    pub fn header(&self, secret: &[u8; 32]) -> SplitHeader {
+        SplitHeader {
+            split_key: derive(secret, "split", &self.salt),
+            track_key: derive(secret, "track", ""),
+            mask_v6: WireAddress::prefix_mask(self.affinity.prefix_v6, Family::V6),
+            mask_v4: WireAddress::prefix_mask(self.affinity.prefix_v4, Family::V4).0[0],
+            affinity: match self.affinity.key {
+                AffinityKey::Flow => Covers::Flow,
+                AffinityKey::ClientIp => Covers::ClientIp,
+            } as u32,
+            reserved: 0,
+        }
+    }
+}
+
+/// The split before the last change of the split.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Anchor {
+    /// The generation that made it.
+    pub generation: u64,
+    /// It.
+    pub split: Split,
+    /// The weights that were desired then.
+    pub weights: Vec<(String, Weight)>,
+    /// The tracks that were drained then.
+    pub drained: BTreeMap<String, Drain>,
+}
+
+/// A drain in progress.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drain {
+    /// When it was asked for; milliseconds since 1970.
+    pub since: u64,
+    /// Its deadline; milliseconds since 1970.
+    pub deadline: u64,
+    /// Packets that had gone to it unpinned when it began.
+    #[serde(default)]
+    pub unpinned_before: u64,
+}
+
+/// A service in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceState {
+    /// What is desired; every track has its weight.
+    pub spec: Service,
+    /// Number of the last operator's change.
+    pub generation: u64,
+    /// Numbers of tracks in the slots, those of the anchor included.
+    pub numbers: BTreeMap<String, u8>,
+    /// Tracks that are drained.
+    pub drained_tracks: BTreeMap<String, Drain>,
+    /// Backends that are drained, with the port that is written (0: none is).
+    pub drained_backends: BTreeMap<(IpAddr, u16), Drain>,
+    /// The split in force.
+    pub split: Split,
+    /// What undo goes back to.
+    pub anchor: Option<Anchor>,
+}
+
+impl ServiceState {
+    /// Desired weights by track.
+    #[must_use]
+    pub fn weights(&self) -> Vec<(String, Weight)> {
+        self.spec
+            .tracks
+            .iter()
+            .map(|track| (track.name.clone(), track.weight.unwrap_or_default()))
+            .collect()
+    }
+
+    /// Names of the tracks that are drained.
+    #[must_use]
+    pub fn drained(&self) -> BTreeSet<String> {
+        self.drained_tracks.keys().cloned().collect()
+    }
+
+    /// A track's number.
+    #[must_use]
+    pub fn number_of(&self, track: &str) -> Option<u8> {
+        self.numbers.get(track).copied()
+    }
+
+    /// The tracks' parts of new flows, drains considered.
+    ///
+    /// # Errors
+    /// If nobody would be left.
+    pub fn shares(&self) -> Result<Vec<Share<'_>>, ShareError> {
+        let parts = share::effective(&self.weights(), &self.drained())?;
+        Ok(parts
+            .into_iter()
+            .filter_map(|(name, parts)| {
+                let (name, number) = self.numbers.get_key_value(&name)?;
+                Some(Share {
+                    track: *number,
+                    name,
+                    parts,
+                })
+            })
+            .collect())
+    }
+
+    /// Slots by track name, for those the spec has.
+    #[must_use]
+    pub fn slots_of(&self, track: &str) -> u32 {
+        let counts = self.split.slots.counts();
+        self.number_of(track)
+            .map_or(0, |number| counts[usize::from(number)])
+    }
+
+    /// Whether a backend may take new flows.
+    #[must_use]
+    pub fn takes_new_flows(&self, address: IpAddr, port: Option<u16>) -> bool {
+        !self
+            .drained_backends
+            .contains_key(&(address, port.unwrap_or(0)))
+    }
+
+    /// A short name for the split.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        let names: Vec<(u8, &str)> = self
+            .numbers
+            .iter()
+            .map(|(name, number)| (*number, name.as_str()))
+            .collect();
+        crate::table::digest::digest(&self.split.slots, &names)
+    }
+}

@@ -1,0 +1,369 @@
+//! The one thread that changes the data plane. Commands, questions and news of next hops reach it
+//! over a bounded channel; between them it scans the flow table, bit by bit.
+//!
+//! A change goes: plan (pure) -> journal: prepared -> tables that nobody reads yet -> flip ->
+//! journal: committed -> answer. What has to wait for packets in flight waits after the flip.
+
+mod execute;
+mod grace;
+mod observe;
+mod record;
+mod recover;
+mod scan;
+mod sync;
+mod views;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use splitter_ebpf::abi::{Hop, ROWS, TABLES};
+use tokio::sync::{oneshot, watch};
+
+use crate::api::types::{
+    Actor, ApiError, Change, ChangeRequest, Condition, DrainTarget, DrainView, FlowFilter,
+    FlowList, FlowTableView, LimitsView, ServiceStatus, ServiceView,
+};
+use crate::dataplane::{DataPlane, PlaneError};
+use crate::nexthop::NextHops;
+use crate::state::World;
+use crate::store::{Store, StoreError};
+use crate::table::maglev::Member;
+
+pub use grace::Grace;
+pub use observe::Figures;
+
+/// Requests that may wait for the writer; beyond that callers are told that it is busy.
+const QUEUE: usize = 256;
+
+/// An answer on its way.
+pub type Answer<T> = oneshot::Sender<Result<T, ApiError>>;
+
+/// What the writer can be asked.
+pub enum Request {
+    /// Change something.
+    Change(Box<ChangeRequest>, Actor, Answer<Vec<Change>>),
+    /// Services, all or one.
+    Services(Option<String>, Answer<Vec<ServiceView>>),
+    /// Pinned flows.
+    Flows(FlowFilter, Answer<FlowList>),
+    /// How the data plane stands.
+    Status(Answer<PlaneStatus>),
+    /// Everything in force, as YAML.
+    Export(Answer<String>),
+    /// How a drain stands.
+    Drain(String, DrainTarget, Answer<DrainView>),
+    /// Figures for metrics.
+    Figures(Answer<Figures>),
+    /// Next hops towards the backends.
+    Hops(NextHops),
+    /// Routes or neighbours have changed.
+    RoutesChanged,
+    /// Something outside the writer stands as this says, or no longer does (`None`).
+    Condition(crate::api::types::ConditionKind, Option<String>),
+    /// A value to keep beside the state, and to ask for.
+    Remember(String, String, Answer<()>),
+    /// A value kept beside the state.
+    Recall(String, Answer<Option<String>>),
+    /// End; the data plane stays as it is.
+    Stop(oneshot::Sender<()>),
+}
+
+/// The data plane's part of the status.
+#[derive(Debug, Clone)]
+pub struct PlaneStatus {
+    /// Flips so far.
+    pub selector_sequence: u64,
+    /// Sizes in force.
+    pub limits: LimitsView,
+    /// The flow table.
+    pub flow_table: FlowTableView,
+    /// What is not as it should be.
+    pub conditions: Vec<Condition>,
+    /// Services.
+    pub services: Vec<ServiceStatus>,
+}
+
+/// How to reach the writer.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    queue: SyncSender<Request>,
+}
+
+impl Handle {
+    /// Sends a request that has no answer. A full queue drops it: the next news replaces it.
+    pub fn tell(&self, request: Request) {
+        if self.queue.try_send(request).is_err() {
+            tracing::warn!("the writer's queue is full: a message to it was dropped");
+        }
+    }
+
+    /// Asks, and waits for the answer.
+    ///
+    /// # Errors
+    /// The answer's own, or that the writer is busy or gone.
+    pub async fn ask<T>(&self, request: impl FnOnce(Answer<T>) -> Request) -> Result<T, ApiError> {
+        let (answer, answered) = oneshot::channel();
+        self.queue
+            .try_send(request(answer))
+            .map_err(|error| match error {
+                TrySendError::Full(_) => ApiError::internal(format!(
+                    "the agent is busy: {QUEUE} requests wait already; try again"
+                )),
+                TrySendError::Disconnected(_) => ApiError::internal("the agent is stopping"),
+            })?;
+        answered
+            .await
+            .map_err(|_| ApiError::internal("the agent is stopping"))?
+    }
+}
+
+/// Why the writer cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum WriterError {
+    /// The journal.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The data plane.
+    #[error(transparent)]
+    Plane(#[from] PlaneError),
+    /// The journal holds something that this agent cannot read.
+    #[error(
+        "the state of service {service} cannot be read: {message}; it was written by another version of the agent"
+    )]
+    Record {
+        /// The service.
+        service: String,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+/// The writer.
+pub struct Writer<D> {
+    plane: D,
+    store: Store,
+    secret: [u8; 32],
+    world: World,
+    grace: Grace,
+    /// Flip at which each service's tables were last current.
+    tables_retired: BTreeMap<u16, [u64; TABLES]>,
+    /// The same for rows.
+    rows_retired: [u64; ROWS],
+    /// What the track tables were last filled from.
+    tracks: BTreeMap<u32, Vec<Member>>,
+    /// Reply records that packets may still read.
+    replies_freed: BTreeSet<u32>,
+    hops: NextHops,
+    /// Addresses of backends, for whoever finds the ways to them.
+    addresses: watch::Sender<BTreeSet<IpAddr>>,
+    /// A flip after which something is to be tidied up, once packets in flight are done.
+    tidy_after: Option<u64>,
+    scan: scan::Scan,
+    observe: observe::Observations,
+    conditions: BTreeMap<crate::api::types::ConditionKind, (String, SystemTime)>,
+}
+
+impl<D: DataPlane + 'static> Writer<D> {
+    /// Starts the writer's thread.
+    ///
+    /// # Errors
+    /// If the system gives no thread.
+    pub fn start(self) -> std::io::Result<(Handle, std::thread::JoinHandle<D>)> {
+        let (queue, requests) = sync_channel(QUEUE);
+        let thread = std::thread::Builder::new()
+            .name("writer".into())
+            .spawn(move || self.run(&requests))?;
+        Ok((Handle { queue }, thread))
+    }
+
+    /// The data plane, before the thread runs.
+    pub fn plane_mut(&mut self) -> &mut D {
+        &mut self.plane
+    }
+
+    /// The route epoch that caches may hold entries of.
+    #[must_use]
+    pub fn route_epoch(&self) -> u32 {
+        self.plane.tables().route_epoch()
+    }
+
+    /// Notes that the configuration asks for other sizes than the pinned maps have.
+    pub fn limits_pending(&mut self, wanted: &crate::loader::Layout) {
+        let have = self.plane.tables().layout;
+        self.raise(
+            crate::api::types::ConditionKind::LimitsPending,
+            format!(
+                "the maps have room for {} services, {} backends and {} flows, the configuration asks for {}, {} and {}: \
+                 it takes effect after `splitterctl detach` and a start",
+                have.services,
+                have.backends,
+                have.flow_slots() / 2,
+                wanted.services,
+                wanted.backends,
+                wanted.flow_slots() / 2
+            ),
+        );
+    }
+
+    fn run(mut self, requests: &Receiver<Request>) -> D {
+        let mut stop = None;
+        while stop.is_none() {
+            let wait = self.next_work(Instant::now());
+            match requests.recv_timeout(wait) {
+                Ok(Request::Stop(done)) => stop = Some(done),
+                Ok(request) => self.serve(request),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if let Err(error) = self.housekeep(Instant::now()) {
+                tracing::error!(%error, "housekeeping failed; it goes on in a second");
+                self.scan.postpone(Instant::now());
+            }
+        }
+        let Self { plane, store, .. } = self;
+        drop(store);
+        if let Some(done) = stop {
+            // Nobody waits for it if the asker is gone.
+            let _gone = done.send(());
+        }
+        plane
+    }
+
+    fn serve(&mut self, request: Request) {
+        // An asker that is gone by now does not want the answer.
+        match request {
+            Request::Change(change, actor, answer) => {
+                drop(answer.send(self.change(&change, actor)))
+            }
+            Request::Services(name, answer) => {
+                drop(answer.send(self.service_views(name.as_deref())))
+            }
+            Request::Flows(filter, answer) => drop(answer.send(self.flow_list(&filter))),
+            Request::Status(answer) => drop(answer.send(Ok(self.status()))),
+            Request::Export(answer) => drop(answer.send(self.export())),
+            Request::Drain(service, what, answer) => {
+                drop(answer.send(self.drain_view(&service, &what)))
+            }
+            Request::Figures(answer) => drop(answer.send(self.figures())),
+            Request::Hops(hops) => self.set_hops(hops),
+            Request::RoutesChanged => self.plane.tables().bump_route_epoch(),
+            Request::Condition(kind, Some(message)) => self.raise(kind, message),
+            Request::Condition(kind, None) => self.lower(kind),
+            Request::Remember(key, value, answer) => drop(
+                answer.send(
+                    self.store
+                        .set_meta(&key, &value)
+                        .map_err(|error| ApiError::internal(error.to_string())),
+                ),
+            ),
+            Request::Recall(key, answer) => {
+                drop(
+                    answer.send(
+                        self.store
+                            .meta(&key)
+                            .map_err(|error| ApiError::internal(error.to_string())),
+                    ),
+                );
+            }
+            Request::Stop(done) => drop(done),
+        }
+    }
+
+    fn set_hops(&mut self, hops: NextHops) {
+        self.hops = hops;
+        if self.write_hops()
+            && let Err(error) = self.plane.barrier()
+        {
+            tracing::warn!(%error, "no grace period after a change of next hops");
+        }
+        let missing: Vec<String> = self.missing_neighbours();
+        if missing.is_empty() {
+            self.lower(crate::api::types::ConditionKind::NeighbourMissing);
+        } else {
+            self.raise(
+                crate::api::types::ConditionKind::NeighbourMissing,
+                missing.join("; "),
+            );
+        }
+    }
+
+    /// Writes the next hop of every backend that has one; says whether any changed.
+    fn write_hops(&self) -> bool {
+        let mut changed = false;
+        for (id, key, _) in self.world.backend_ids.iter() {
+            if let Some(hop) = self.hop_of(key.address) {
+                changed |= self.plane.tables().set_hop(id, hop);
+            }
+        }
+        changed
+    }
+
+    fn hop_of(&self, address: IpAddr) -> Option<Hop> {
+        let hop = self.hops.hops.get(&address)?;
+        Some(Hop::new(hop.destination_mac, hop.source_mac, hop.ifindex))
+    }
+
+    /// Tells which backends packets may go to.
+    fn publish_addresses(&self) {
+        let wanted: BTreeSet<IpAddr> = self
+            .world
+            .backend_ids
+            .iter()
+            .map(|(_, key, _)| key.address)
+            .collect();
+        self.addresses.send_if_modified(|addresses| {
+            let changed = *addresses != wanted;
+            *addresses = wanted;
+            changed
+        });
+    }
+
+    fn missing_neighbours(&self) -> Vec<String> {
+        let wanted: BTreeSet<IpAddr> = self
+            .world
+            .backend_ids
+            .active()
+            .iter()
+            .map(|key| key.address)
+            .collect();
+        let reason = |address| {
+            self.hops
+                .missing
+                .get(address)
+                .map(|why| format!("{address}: {why}"))
+        };
+        wanted.iter().filter_map(reason).collect()
+    }
+
+    fn raise(&mut self, kind: crate::api::types::ConditionKind, message: String) {
+        let entry = self.conditions.entry(kind).or_insert_with(|| {
+            tracing::warn!(condition = ?kind, message, "condition");
+            (String::new(), SystemTime::now())
+        });
+        entry.0 = message;
+    }
+
+    fn lower(&mut self, kind: crate::api::types::ConditionKind) {
+        if self.conditions.remove(&kind).is_some() {
+            tracing::info!(condition = ?kind, "condition is over");
+        }
+    }
+}
+
+/// Milliseconds since 1970.
+fn now_ms() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO);
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The moment that `ms` milliseconds since 1970 is.
+fn moment(ms: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(ms)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,450 @@
+//! Carrying out a plan: all of it or nothing.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use splitter_ebpf::abi::{Binding, ROWS, Selector, TABLES};
+
+use super::{Writer, now_ms, record, sync};
+use crate::api::types::{Actor, ApiError, Change, ChangeRequest, ErrorCode};
+use crate::dataplane::{DataPlane, PlaneError};
+use crate::plan::{Plan, plan};
+use crate::state::{IdState, UNPLACED, World};
+use crate::store::{Audit, Prepared};
+
+/// A flip that is ready to be made.
+struct Flip {
+    from: Selector,
+    to: Selector,
+}
+
+impl<D: DataPlane + 'static> Writer<D> {
+    /// Carries out a request, or says what it would do.
+    pub(super) fn change(
+        &mut self,
+        request: &ChangeRequest,
+        actor: Actor,
+    ) -> Result<Vec<Change>, ApiError> {
+        let now = now_ms();
+        let mut plan = plan(
+            &self.world,
+            &request.command,
+            request.expect_generation,
+            now,
+        )?;
+        sync::check_pairs(&plan.next)?;
+        self.note_unpinned(&mut plan);
+        if request.dry_run {
+            for change in &mut plan.changes {
+                change.dry_run = true;
+            }
+            return Ok(plan.changes);
+        }
+        if plan.is_empty() {
+            return Ok(plan.changes);
+        }
+        let audit = audit(request, actor, &plan, now);
+        self.place(&mut plan)?;
+        let flip = self
+            .needs_flip(&plan)
+            .then(|| self.next_flip())
+            .transpose()?;
+        let took = match flip {
+            Some(flip) => Some(self.flip_to(&plan, &flip, audit)?),
+            None => {
+                self.without_flip(&plan, audit)?;
+                None
+            }
+        };
+        let nanoseconds = took.map(|took| u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+        for change in &mut plan.changes {
+            change.flip_nanoseconds = nanoseconds;
+            tracing::info!(
+                uid = actor.uid,
+                gid = actor.gid,
+                pid = actor.pid,
+                verb = request.command.verb(),
+                service = change.service,
+                generation = change.generation,
+                from = ?change.before,
+                to = ?change.after,
+                flip_ns = nanoseconds,
+                reason = request.reason.as_deref().unwrap_or(""),
+                "change"
+            );
+        }
+        let before = std::mem::replace(&mut self.world, plan.next);
+        self.after_change(&before, plan.cut);
+        Ok(plan.changes)
+    }
+
+    /// Gives every new split a table that no packet can be reading, and that undo does not need.
+    fn place(&mut self, plan: &mut Plan) -> Result<(), ApiError> {
+        for name in &plan.touched {
+            let before = self.world.services.get(name);
+            let Some(id) = plan.next.service_ids.get(name) else {
+                continue;
+            };
+            let Some(after) = plan.next.services.get_mut(name) else {
+                continue;
+            };
+            if after.split.table != UNPLACED {
+                continue;
+            }
+            let mut busy = [false; TABLES];
+            let held = before.map(|b| b.split.table).into_iter().chain(
+                before
+                    .and_then(|b| b.anchor.as_ref())
+                    .map(|anchor| anchor.split.table),
+            );
+            for table in held.chain(after.anchor.as_ref().map(|anchor| anchor.split.table)) {
+                if let Some(busy) = busy.get_mut(usize::from(table)) {
+                    *busy = true;
+                }
+            }
+            let retired = self.tables_retired.entry(id).or_default();
+            let free = (0..TABLES)
+                .filter(|table| !busy[*table])
+                .min_by_key(|table| retired[*table]);
+            let table = free.ok_or_else(|| ApiError::internal("no split table is free"))?;
+            if retired[table] > self.grace.completed() && !self.grace.wait_for(retired[table]) {
+                return Err(ApiError::internal(
+                    "no grace period passes: the kernel holds an old split in use",
+                ));
+            }
+            after.split.table = u8::try_from(table).unwrap_or(0);
+        }
+        Ok(())
+    }
+
+    /// Whether anything changes that packets must see at once: a split, or a listener's owner.
+    fn needs_flip(&self, plan: &Plan) -> bool {
+        let split_of = |world: &World, name: &String| {
+            world.services.get(name).map(|service| service.split.table)
+        };
+        let resplit = plan
+            .touched
+            .iter()
+            .any(|name| split_of(&self.world, name) != split_of(&plan.next, name));
+        resplit || !plan.deleted.is_empty() || owners(&self.world) != owners(&plan.next)
+    }
+
+    fn next_flip(&self) -> Result<Flip, ApiError> {
+        let from = self.plane.tables().selector();
+        let rows = (0..ROWS).filter(|row| u32::try_from(*row) != Ok(from.row()));
+        let row = rows.min_by_key(|row| self.rows_retired[*row]).unwrap_or(0);
+        let retired = self.rows_retired[row];
+        if retired > self.grace.completed() && !self.grace.wait_for(retired) {
+            return Err(ApiError::internal(
+                "no grace period passes: the kernel holds an old row in use",
+            ));
+        }
+        Ok(Flip {
+            from,
+            to: Selector::new(from.sequence() + 1, u8::try_from(row).unwrap_or(0)),
+        })
+    }
+
+    /// prepared -> tables -> flip -> committed.
+    fn flip_to(&mut self, plan: &Plan, flip: &Flip, audit: Audit) -> Result<Duration, ApiError> {
+        let prepared = self.prepared(plan, flip.from, flip.to, audit);
+        self.store.prepare(&prepared).map_err(not_recorded)?;
+        if let Err(error) = self.prepare_tables(plan, flip) {
+            return Err(self.take_back(flip, &error.to_string()));
+        }
+        let took = self.plane.tables().flip(flip.to);
+        let sequence = flip.to.sequence();
+        if let Err(error) = self.store.commit(sequence) {
+            let back = Selector::new(sequence + 1, u8::try_from(flip.from.row()).unwrap_or(0));
+            self.rebind(&self.world, &self.world, back);
+            self.plane.tables().flip(back);
+            self.retire(plan, flip, back.sequence());
+            return Err(self.take_back(flip, &error.to_string()));
+        }
+        self.retire(plan, flip, sequence);
+        if self.plane.tables().selector() != flip.to {
+            return Err(ApiError::internal(
+                "the data plane does not have the change: another process writes to its maps",
+            ));
+        }
+        Ok(took)
+    }
+
+    /// Goes as far as an agent does that is killed right before its flip, or right after it.
+    #[cfg(test)]
+    pub(super) fn cut_short(&mut self, plan: &mut Plan, flipped: bool) {
+        let request = ChangeRequest::new(crate::api::types::Command::Undo {
+            target: crate::api::types::Target::Service(String::new()),
+        });
+        let actor = Actor {
+            uid: 0,
+            gid: 0,
+            pid: None,
+        };
+        let audit = audit(&request, actor, plan, 0);
+        self.place(plan).expect("a free table");
+        let flip = self.next_flip().expect("a free row");
+        let prepared = self.prepared(plan, flip.from, flip.to, audit);
+        self.store.prepare(&prepared).expect("room in the journal");
+        self.prepare_tables(plan, &flip).expect("memory");
+        if flipped {
+            self.plane.tables().flip(flip.to);
+        }
+    }
+
+    /// Notes since when the old tables and the old row are out of use, and asks for the grace period
+    /// after which they may be written again.
+    fn retire(&mut self, plan: &Plan, flip: &Flip, sequence: u64) {
+        self.rows_retired[flip.from.row() as usize] = sequence;
+        self.rows_retired[flip.to.row() as usize] = sequence;
+        for name in plan.touched.iter().chain(&plan.deleted) {
+            if let (Some(id), Some(before)) = (
+                self.world.service_ids.get(name),
+                self.world.services.get(name),
+            ) && let Some(table) = self
+                .tables_retired
+                .entry(id)
+                .or_default()
+                .get_mut(usize::from(before.split.table))
+            {
+                *table = sequence;
+            }
+        }
+        self.grace.request(sequence);
+        self.tidy_after = Some(sequence);
+    }
+
+    fn prepared(&self, plan: &Plan, from: Selector, to: Selector, audit: Audit) -> Prepared {
+        let services = plan.touched.iter().filter_map(|name| {
+            Some(record::service(
+                plan.next.services.get(name)?,
+                plan.next.service_ids.get(name)?,
+            ))
+        });
+        Prepared {
+            sequence: to.sequence(),
+            selector_before: from.0,
+            selector_after: to.0,
+            services: services.collect(),
+            deleted: plan.deleted.clone(),
+            ids: record::changed_ids(&self.world, &plan.next),
+            audit,
+        }
+    }
+
+    /// Everything that has to be in place before the flip, none of it decisive for any packet yet.
+    fn prepare_tables(&mut self, plan: &Plan, flip: &Flip) -> Result<(), PlaneError> {
+        self.write_backends(&plan.next);
+        self.rebind(&self.world, &plan.next, flip.to);
+        self.sync_endpoints(&sync::endpoints(&plan.next), false)?;
+        self.sync_tracks(&sync::tracks(&plan.next))?;
+        let mut row = self.plane.tables().row(flip.from.row());
+        for name in &plan.touched {
+            let (Some(id), Some(after)) = (
+                plan.next.service_ids.get(name),
+                plan.next.services.get(name),
+            ) else {
+                continue;
+            };
+            if !self.plane.tables().has_service(id) {
+                self.plane.install_services(&[self.tables_for(id, after)])?;
+            }
+            let kept = self.world.services.get(name).is_some_and(|before| {
+                let anchored = before
+                    .anchor
+                    .as_ref()
+                    .is_some_and(|anchor| anchor.split == after.split);
+                before.split == after.split || anchored
+            });
+            if !kept {
+                let header = after.split.header(&self.secret);
+                self.plane.tables().write_split(
+                    id,
+                    after.split.table,
+                    &header,
+                    after.split.slots.as_bytes(),
+                )?;
+            }
+            row.table[usize::from(id)] = after.split.table;
+        }
+        self.plane.tables().write_row(flip.to.row(), &row);
+        Ok(())
+    }
+
+    /// Lets listeners change their owner with the flip to `to`.
+    fn rebind(&self, before: &World, after: &World, to: Selector) {
+        let (old, new) = (owners(before), owners(after));
+        for (id, listener, state) in after.listener_ids.iter() {
+            if state == IdState::Quarantined {
+                continue;
+            }
+            let (was, is) = (
+                old.get(&id).copied().unwrap_or(0),
+                new.get(&id).copied().unwrap_or(0),
+            );
+            let binding = Binding::new(was, is, to.short());
+            let record = sync::wire_listener(listener, binding);
+            let there = self.plane.tables().listener(id);
+            if (there.address, there.port, there.protocol)
+                != (record.address, record.port, record.protocol)
+            {
+                self.plane.tables().write_listener(id, record);
+            } else if was != is || there.binding != Binding::new(is, is, to.short()).0 {
+                self.plane.tables().bind(id, binding);
+            }
+        }
+    }
+
+    /// Puts back what packets can see after a change that failed before its flip.
+    fn take_back(&mut self, flip: &Flip, why: &str) -> ApiError {
+        let mut message =
+            format!("the change failed and was taken back, traffic is as before: {why}");
+        self.rebind(&self.world, &self.world, flip.to);
+        let world = self.world.clone();
+        let undone = self
+            .sync_tracks(&sync::tracks(&world))
+            .and_then(|()| self.sync_endpoints(&sync::endpoints(&world), true));
+        if let Err(error) = undone {
+            message = format!("{message}; taking back some tables failed too: {error}");
+        }
+        if let Err(error) = self.store.discard(flip.to.sequence()) {
+            message = format!(
+                "{message}; the journal still holds it, and it will be discarded at the next start: {error}"
+            );
+        }
+        tracing::error!(message, "change taken back");
+        ApiError::new(ErrorCode::RolledBack, message)
+    }
+
+    /// A change that no packet has to see at once: backends within their tracks.
+    fn without_flip(&mut self, plan: &Plan, audit: Audit) -> Result<(), ApiError> {
+        let selector = self.plane.tables().selector();
+        let prepared = self.prepared(plan, selector, selector, audit);
+        self.store.apply_now(&prepared).map_err(not_recorded)?;
+        self.write_backends(&plan.next);
+        let done = self
+            .sync_endpoints(&sync::endpoints(&plan.next), false)
+            .and_then(|()| self.sync_tracks(&sync::tracks(&plan.next)));
+        let Err(error) = done else { return Ok(()) };
+        // The journal goes back to what is in force.
+        let names: Vec<String> = plan.touched.clone();
+        let services = names.iter().filter_map(|name| {
+            Some(record::service(
+                self.world.services.get(name)?,
+                self.world.service_ids.get(name)?,
+            ))
+        });
+        let back = Prepared {
+            services: services.collect(),
+            ids: record::changed_ids(&plan.next, &self.world),
+            ..prepared
+        };
+        let mut message = format!("the change failed and was taken back: {error}");
+        if let Err(error) = self.store.apply_now(&back) {
+            message = format!("{message}; the journal could not be put back: {error}");
+        }
+        let world = self.world.clone();
+        if let Err(error) = self.sync_tracks(&sync::tracks(&world)) {
+            message = format!("{message}; the track tables could not be put back: {error}");
+        }
+        Err(ApiError::new(ErrorCode::RolledBack, message))
+    }
+
+    /// What waits for packets in flight: done once the grace period after the last flip is over.
+    pub(super) fn tidy_up(&mut self) -> Result<(), PlaneError> {
+        let Some(flip) = self
+            .tidy_after
+            .filter(|flip| self.grace.completed() >= *flip)
+        else {
+            return Ok(());
+        };
+        self.tidy_after = None;
+        self.drop_tracks(&sync::tracks(&self.world))?;
+        let gone: Vec<(u16, String)> = self
+            .world
+            .service_ids
+            .iter()
+            .filter(|(_, name, _)| !self.world.services.contains_key(*name))
+            .map(|(id, name, _)| (id, name.clone()))
+            .collect();
+        let before = self.world.clone();
+        for (id, name) in gone {
+            self.plane.remove_service(id)?;
+            self.tables_retired.remove(&id);
+            tracing::debug!(service = name, id, "its tables are gone");
+            self.world.service_ids.free(id);
+        }
+        for (id, owner) in owners(&self.world) {
+            self.plane.tables().bind(
+                id,
+                Binding::new(owner, owner, Selector::new(flip, 0).short()),
+            );
+        }
+        self.plane.tables_mut().endpoints.settle();
+        self.replies_freed.clear();
+        self.record_ids(&before);
+        Ok(())
+    }
+
+    /// Writes down what changed in the numbers since `before`.
+    pub(super) fn record_ids(&mut self, before: &World) {
+        if record::changed_ids(before, &self.world).is_empty() {
+            return;
+        }
+        if let Err(error) = self.store.replace_ids(&record::ids(&self.world)) {
+            tracing::error!(%error, "cannot write down which numbers are in use");
+        }
+    }
+}
+
+/// Listeners that are in force, by number, and the number of the service that owns each.
+fn owners(world: &World) -> BTreeMap<u16, u16> {
+    let mut owners = BTreeMap::new();
+    for (name, service) in &world.services {
+        let Some(service_id) = world.service_ids.get(name) else {
+            continue;
+        };
+        for listener in &service.spec.listeners {
+            if let Some(id) = world.listener_ids.get(listener) {
+                owners.insert(id, service_id);
+            }
+        }
+    }
+    owners
+}
+
+fn not_recorded(error: crate::store::StoreError) -> ApiError {
+    ApiError::internal(format!(
+        "the change could not be written to the journal, nothing was changed: {error}"
+    ))
+}
+
+fn audit(request: &ChangeRequest, actor: Actor, plan: &Plan, now: u64) -> Audit {
+    let all = |pick: fn(&Change) -> &BTreeMap<String, String>| {
+        let weights: BTreeMap<&str, _> = plan
+            .changes
+            .iter()
+            .map(|c| (c.service.as_str(), pick(c)))
+            .collect();
+        serde_json::to_string(&weights).ok()
+    };
+    Audit {
+        unix_ms: now,
+        uid: actor.uid,
+        gid: actor.gid,
+        pid: actor
+            .pid
+            .and_then(|pid| u32::try_from(pid).ok())
+            .unwrap_or(0),
+        verb: request.command.verb().to_owned(),
+        service: plan
+            .changes
+            .iter()
+            .map(|change| change.service.as_str())
+            .collect::<Vec<_>>()
+            .join(","),
+        reason: request.reason.clone(),
+        from_json: all(|change| &change.before),
+        to_json: all(|change| &change.after),
+    }
+}

@@ -1,0 +1,255 @@
+//! What happened in the last minute, from counters that the program keeps, read once a second.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
+
+use splitter_ebpf::abi::BackendCounters;
+use splitter_ebpf::verdict::{REASONS, Reason};
+
+use super::Writer;
+use crate::api::types::{ApiError, ConditionKind, FlowTableView};
+use crate::dataplane::{DataPlane, PlaneError};
+use crate::plan::Plan;
+use crate::state::{BackendKey, IdState};
+
+/// Seconds that observed shares cover.
+pub(super) const WINDOW: usize = 60;
+
+/// One second's readings.
+#[derive(Debug, Clone, Default)]
+struct Reading {
+    backends: BTreeMap<u16, BackendCounters>,
+    unpinned: u64,
+    table_full: u64,
+}
+
+/// The last minute's readings, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Observations {
+    readings: VecDeque<Reading>,
+    seconds: u64,
+}
+
+/// Figures of one backend, for metrics.
+#[derive(Debug, Clone)]
+pub struct BackendFigures {
+    /// Which backend.
+    pub key: BackendKey,
+    /// Its track's version.
+    pub version: Option<String>,
+    /// Flows pinned to it since its number was given out.
+    pub new_flows: u64,
+    /// Flows that live.
+    pub flows: u64,
+}
+
+/// Figures of one track, for metrics.
+#[derive(Debug, Clone)]
+pub struct TrackFigures {
+    /// The service.
+    pub service: String,
+    /// The track.
+    pub track: String,
+    /// Its version.
+    pub version: Option<String>,
+    /// Its slots.
+    pub slots: u32,
+}
+
+/// What metrics are made of.
+#[derive(Debug, Clone)]
+pub struct Figures {
+    /// Backends.
+    pub backends: Vec<BackendFigures>,
+    /// Tracks.
+    pub tracks: Vec<TrackFigures>,
+    /// Services and their generations.
+    pub generations: Vec<(String, u64)>,
+    /// Packets by reason.
+    pub verdicts: Vec<(Reason, u64)>,
+    /// The flow table.
+    pub flow_table: FlowTableView,
+    /// Conditions that hold.
+    pub conditions: Vec<ConditionKind>,
+}
+
+impl Observations {
+    /// New flows of a backend within the window.
+    pub(super) fn new_flows(&self, backend: u16) -> u64 {
+        let count = |reading: Option<&Reading>| {
+            reading
+                .and_then(|reading| reading.backends.get(&backend))
+                .map_or(0, |counters| counters.new_flows)
+        };
+        // A backend that was not there at the window's start began at what it had when first read.
+        let first = self
+            .readings
+            .iter()
+            .find(|reading| reading.backends.contains_key(&backend));
+        count(self.readings.back()).saturating_sub(count(first))
+    }
+}
+
+impl<D: DataPlane + 'static> Writer<D> {
+    /// Reads all counters; called once a second.
+    pub(super) fn observe_second(&mut self, _now: Instant) -> Result<(), PlaneError> {
+        let verdicts = self.plane.verdicts()?;
+        let of = |reason: Reason| verdicts.packets[reason as usize % REASONS];
+        let mut reading = Reading {
+            backends: BTreeMap::new(),
+            unpinned: of(Reason::UnpinnedTableFull) + of(Reason::UnpinnedContended),
+            table_full: of(Reason::UnpinnedTableFull),
+        };
+        let ids: Vec<u16> = self.world.backend_ids.iter().map(|(id, _, _)| id).collect();
+        for id in ids {
+            reading.backends.insert(id, self.plane.counters(id)?);
+        }
+        self.observe.readings.push_back(reading);
+        if self.observe.readings.len() > WINDOW + 1 {
+            self.observe.readings.pop_front();
+        }
+        self.judge_flow_table();
+        self.observe.seconds += 1;
+        if self.observe.seconds.is_multiple_of(60)
+            && let Err(error) = self.store.maintain()
+        {
+            tracing::warn!(%error, "cannot tidy the journal");
+        }
+        Ok(())
+    }
+
+    fn judge_flow_table(&mut self) {
+        let (Some(first), Some(last)) =
+            (self.observe.readings.front(), self.observe.readings.back())
+        else {
+            return;
+        };
+        let unpinned = last.unpinned.saturating_sub(first.unpinned);
+        let full = last.table_full.saturating_sub(first.table_full);
+        let table = self.flow_table();
+        if unpinned > 0 {
+            self.raise(
+                ConditionKind::UnpinnedFlows,
+                format!("{unpinned} packets of new flows went unpinned in the last minute: they would not outlive a change of weights"),
+            );
+        } else {
+            self.lower(ConditionKind::UnpinnedFlows);
+        }
+        if full > 0 || table.entries * 10 > table.capacity * 9 {
+            self.raise(
+                ConditionKind::FlowTableFull,
+                format!(
+                    "{} of {} places are taken; raise limits.flows, then detach once",
+                    table.entries, table.capacity
+                ),
+            );
+        } else {
+            self.lower(ConditionKind::FlowTableFull);
+        }
+    }
+
+    pub(super) fn flow_table(&self) -> FlowTableView {
+        FlowTableView {
+            entries: self.scan.last.total,
+            capacity: u64::try_from(self.plane.tables().layout.flow_slots()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// Packets that went unpinned to some backends since their numbers were given out.
+    pub(super) fn unpinned_of(&self, backends: &[u16]) -> u64 {
+        backends
+            .iter()
+            .filter_map(|id| self.plane.counters(*id).ok())
+            .map(|counters| counters.unpinned)
+            .sum()
+    }
+
+    /// Notes in the drains that a plan begins how much had gone unpinned before.
+    pub(super) fn note_unpinned(&self, plan: &mut Plan) {
+        use crate::api::types::DrainTarget;
+        for name in &plan.touched {
+            let Some(service) = plan.next.services.get_mut(name) else {
+                continue;
+            };
+            let before = self.world.services.get(name);
+            for (track, drain) in &mut service.drained_tracks {
+                if before.is_none_or(|before| before.drained_tracks.get(track) != Some(drain)) {
+                    let ids = self.backends_of(name, &DrainTarget::Track(track.clone()));
+                    drain.unpinned_before = self.unpinned_of(&ids);
+                }
+            }
+            for ((address, port), drain) in &mut service.drained_backends {
+                if before.is_none_or(|before| {
+                    before.drained_backends.get(&(*address, *port)) != Some(drain)
+                }) {
+                    let ids = self.backends_of(
+                        name,
+                        &DrainTarget::Backend {
+                            address: *address,
+                            port: *port,
+                        },
+                    );
+                    drain.unpinned_before = self.unpinned_of(&ids);
+                }
+            }
+        }
+    }
+
+    pub(super) fn figures(&self) -> Result<Figures, ApiError> {
+        let version = |key: &BackendKey| {
+            self.world
+                .services
+                .get(&key.service)
+                .and_then(|s| s.spec.track(&key.track))
+                .and_then(|t| t.version.clone())
+        };
+        let ids = self
+            .world
+            .backend_ids
+            .iter()
+            .filter(|(_, _, state)| *state != IdState::Quarantined);
+        let backends = ids.map(|(id, key, _)| BackendFigures {
+            key: key.clone(),
+            version: version(key),
+            new_flows: self
+                .plane
+                .counters(id)
+                .map_or(0, |counters| counters.new_flows),
+            flows: self
+                .scan
+                .last
+                .backends
+                .get(usize::from(id))
+                .copied()
+                .unwrap_or(0),
+        });
+        let tracks = self.world.services.iter().flat_map(|(name, service)| {
+            service.spec.tracks.iter().map(move |track| TrackFigures {
+                service: name.clone(),
+                track: track.name.clone(),
+                version: track.version.clone(),
+                slots: service.slots_of(&track.name),
+            })
+        });
+        let verdicts = self
+            .plane
+            .verdicts()
+            .map_err(|error| ApiError::internal(error.to_string()))?;
+        Ok(Figures {
+            backends: backends.collect(),
+            tracks: tracks.collect(),
+            generations: self
+                .world
+                .services
+                .iter()
+                .map(|(name, service)| (name.clone(), service.generation))
+                .collect(),
+            verdicts: Reason::ALL
+                .iter()
+                .map(|reason| (*reason, verdicts.packets[*reason as usize % REASONS]))
+                .collect(),
+            flow_table: self.flow_table(),
+            conditions: self.conditions.keys().copied().collect(),
+        })
+    }
+}

@@ -1,0 +1,349 @@
+//! What the tables should hold for a world, and making it so. All of it leaves the splits alone and
+//! may be done while packets flow.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use splitter_ebpf::abi::{
+    self, Backend, Binding, Endpoint, EndpointKind, PAIRS, Pair, Reply, track_table_index,
+};
+use splitter_ebpf::wire::{Family, TCP, UDP, WireAddress, WirePort};
+
+use super::Writer;
+use crate::api::types::ApiError;
+use crate::dataplane::{DataPlane, PlaneError, TrackUpdate};
+use crate::model::{Listener, Protocol};
+use crate::state::{BackendKey, IdState, World};
+use crate::table::maglev::{self, Member};
+
+/// An endpoint's place, in an order.
+pub(super) type Place = ([u32; 4], u64);
+
+/// What an endpoint should stand for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Meaning {
+    Listener(u16),
+    Vip,
+    Backend(Vec<Pair>),
+}
+
+pub(super) const fn protocol_number(protocol: Protocol) -> u8 {
+    match protocol {
+        Protocol::Tcp => TCP,
+        Protocol::Udp => UDP,
+    }
+}
+
+pub(super) fn wire_listener(listener: &Listener, binding: Binding) -> abi::Listener {
+    abi::Listener {
+        address: listener.vip.into(),
+        binding: binding.0,
+        port: WirePort::new(listener.port),
+        protocol: protocol_number(listener.protocol),
+        family: Family::of(&listener.vip) as u8,
+        reserved: 0,
+    }
+}
+
+const fn in_tables(state: IdState) -> bool {
+    !matches!(state, IdState::Quarantined)
+}
+
+/// Every endpoint that packets may have to find.
+pub(super) fn endpoints(world: &World) -> BTreeMap<Place, Meaning> {
+    let mut places = BTreeMap::new();
+    for (id, listener, state) in world
+        .listener_ids
+        .iter()
+        .filter(|(_, _, state)| in_tables(*state))
+    {
+        let family = Family::of(&listener.vip);
+        let address = WireAddress::from(listener.vip).0;
+        let meta = Endpoint::meta_of(
+            WirePort::new(listener.port),
+            protocol_number(listener.protocol),
+            family,
+        );
+        places.insert((address, meta), Meaning::Listener(id));
+        if state == IdState::Active {
+            places.insert(
+                (address, Endpoint::meta_of(WirePort(0), 0, family)),
+                Meaning::Vip,
+            );
+        }
+    }
+    for (pair, place) in pairs(world) {
+        match places
+            .entry(place)
+            .or_insert_with(|| Meaning::Backend(Vec::new()))
+        {
+            Meaning::Backend(pairs) => pairs.push(pair),
+            // Validation refuses a backend that is a listener.
+            Meaning::Listener(_) | Meaning::Vip => {}
+        }
+    }
+    places
+}
+
+/// Every listener with every backend that may answer for it, and where that answer comes from.
+fn pairs(world: &World) -> Vec<(Pair, Place)> {
+    let mut backends: BTreeMap<&str, Vec<(u16, &BackendKey)>> = BTreeMap::new();
+    for (id, key, state) in world.backend_ids.iter() {
+        if in_tables(state) {
+            backends.entry(&key.service).or_default().push((id, key));
+        }
+    }
+    let mut pairs = Vec::new();
+    for (listener_id, listener, state) in world.listener_ids.iter() {
+        if !in_tables(state) {
+            continue;
+        }
+        let family = Family::of(&listener.vip);
+        let services = world
+            .listener_services
+            .get(&listener_id)
+            .into_iter()
+            .flatten();
+        for (backend_id, key) in
+            services.flat_map(|service| backends.get(service.as_str()).into_iter().flatten())
+        {
+            if Family::of(&key.address) == family {
+                let port = WirePort::new(key.port.unwrap_or(listener.port));
+                let meta = Endpoint::meta_of(port, protocol_number(listener.protocol), family);
+                pairs.push((
+                    Pair::new(listener_id, *backend_id),
+                    (WireAddress::from(key.address).0, meta),
+                ));
+            }
+        }
+    }
+    pairs
+}
+
+/// Refuses a world in which one backend endpoint would answer for more listeners than it can.
+pub(super) fn check_pairs(world: &World) -> Result<(), ApiError> {
+    for ((address, meta), meaning) in endpoints(world) {
+        if let Meaning::Backend(pairs) = meaning
+            && pairs.len() > PAIRS
+        {
+            let family = if meta >> 24 == u64::from(Family::V4 as u8) {
+                Family::V4
+            } else {
+                Family::V6
+            };
+            let address = WireAddress(address).to_ip(family);
+            let port = WirePort(u16::try_from(meta & 0xffff).unwrap_or(0)).get();
+            return Err(ApiError::refused(format!(
+                "backend {} would answer for {} listeners and tracks, counting those that are deleted but have living \
+                 flows; at most {PAIRS} are possible: wait until those flows have ended, or give it another port",
+                std::net::SocketAddr::new(address, port),
+                pairs.len()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The backends of every track table.
+pub(super) fn tracks(world: &World) -> BTreeMap<u32, Vec<Member>> {
+    let mut tables = BTreeMap::new();
+    for (name, service) in &world.services {
+        let Some(service_id) = world.service_ids.get(name) else {
+            continue;
+        };
+        for track in &service.spec.tracks {
+            let Some(number) = service.number_of(&track.name) else {
+                continue;
+            };
+            for family in Family::ALL {
+                let members = track
+                    .backends
+                    .iter()
+                    .filter(|backend| Family::of(&backend.address) == family);
+                let members: Vec<Member> = members
+                    .filter(|backend| service.takes_new_flows(backend.address, backend.port))
+                    .filter_map(|backend| {
+                        let key = BackendKey {
+                            service: name.clone(),
+                            track: track.name.clone(),
+                            address: backend.address,
+                            port: backend.port,
+                        };
+                        Some(Member {
+                            id: world.backend_ids.get(&key)?,
+                            address: backend.address,
+                            port: backend.port.unwrap_or(0),
+                            weight: backend.weight,
+                        })
+                    })
+                    .collect();
+                tables.insert(track_table_index(service_id, number, family), members);
+            }
+        }
+    }
+    tables
+}
+
+impl<D: DataPlane + 'static> Writer<D> {
+    /// Writes the records of backends that `world` has and the tables do not.
+    pub(super) fn write_backends(&self, world: &World) {
+        for (id, key, state) in world.backend_ids.iter() {
+            let (address, port) = (
+                WireAddress::from(key.address),
+                WirePort::new(key.port.unwrap_or(0)),
+            );
+            let there = self.plane.tables().backend(id);
+            if !in_tables(state) || (there.address == address && there.port == port) {
+                continue;
+            }
+            let hop = self.hop_of(key.address).unwrap_or_default();
+            self.plane.tables().write_backend(
+                id,
+                Backend {
+                    address,
+                    port,
+                    hops: [hop; 2],
+                    ..Backend::default()
+                },
+            );
+        }
+    }
+
+    /// Enters and changes endpoints until they are as `wanted` says. With `removing`, those that are
+    /// not wanted go.
+    pub(super) fn sync_endpoints(
+        &mut self,
+        wanted: &BTreeMap<Place, Meaning>,
+        removing: bool,
+    ) -> Result<(), PlaneError> {
+        let there: BTreeMap<Place, Endpoint> = self
+            .plane
+            .tables()
+            .endpoints
+            .iter()
+            .map(|endpoint| ((endpoint.address.0, endpoint.meta), endpoint))
+            .collect();
+        let mut used: BTreeSet<u32> = there
+            .values()
+            .filter(|e| e.kind == EndpointKind::Backend as u32)
+            .map(|e| e.id)
+            .collect();
+        used.extend(&self.replies_freed);
+        for (place, meaning) in wanted {
+            let old = there.get(place);
+            let (kind, id) = match meaning {
+                Meaning::Listener(id) => (EndpointKind::Listener, u32::from(*id)),
+                Meaning::Vip => (EndpointKind::Vip, 0),
+                Meaning::Backend(pairs) => {
+                    let mut reply = Reply::default();
+                    for (slot, pair) in reply.pairs.iter_mut().zip(pairs) {
+                        *slot = *pair;
+                    }
+                    let old = old.filter(|old| old.kind == EndpointKind::Backend as u32);
+                    if old.is_some_and(|old| self.plane.tables().reply(old.id) == reply) {
+                        continue;
+                    }
+                    let free =
+                        (0..self.plane.tables().layout.replies).find(|index| !used.contains(index));
+                    let index = free.ok_or(crate::dataplane::EndpointError::Full)?;
+                    used.insert(index);
+                    self.replies_freed.extend(old.map(|old| old.id));
+                    self.plane.tables().write_reply(index, reply);
+                    (EndpointKind::Backend, index)
+                }
+            };
+            let entry = Endpoint {
+                address: WireAddress(place.0),
+                meta: place.1,
+                kind: kind as u32,
+                id,
+            };
+            if old != Some(&entry) {
+                self.plane.tables_mut().endpoints.insert(entry)?;
+            }
+        }
+        if removing {
+            for (place, entry) in there {
+                if !wanted.contains_key(&place) {
+                    if entry.kind == EndpointKind::Backend as u32 {
+                        self.replies_freed.insert(entry.id);
+                    }
+                    self.plane
+                        .tables_mut()
+                        .endpoints
+                        .remove(entry.address, entry.meta);
+                }
+            }
+        }
+        self.mark_shared(wanted);
+        Ok(())
+    }
+
+    fn mark_shared(&self, wanted: &BTreeMap<Place, Meaning>) {
+        let mut shared: BTreeMap<u16, bool> = BTreeMap::new();
+        for meaning in wanted.values() {
+            if let Meaning::Backend(pairs) = meaning {
+                let several = pairs
+                    .iter()
+                    .any(|pair| pair.listener() != pairs[0].listener());
+                for pair in pairs {
+                    *shared.entry(pair.backend()).or_default() |= several;
+                }
+            }
+        }
+        for (id, several) in shared {
+            let flags = if several { Backend::SHARED } else { 0 };
+            if self.plane.tables().backend(id).flags != flags {
+                self.plane.tables().share_backend(id, flags);
+            }
+        }
+    }
+
+    /// Replaces the track tables that differ; those that `wanted` lacks stay.
+    pub(super) fn sync_tracks(
+        &mut self,
+        wanted: &BTreeMap<u32, Vec<Member>>,
+    ) -> Result<(), PlaneError> {
+        let changed =
+            |(index, members): &(&u32, &Vec<Member>)| self.tracks.get(index) != Some(members);
+        let updates: Vec<TrackUpdate> = wanted
+            .iter()
+            .filter(changed)
+            .map(|(index, members)| {
+                (
+                    *index,
+                    (!members.is_empty()).then(|| maglev::build(members)),
+                )
+            })
+            .collect();
+        if updates.is_empty() {
+            return Ok(());
+        }
+        self.plane.set_track_tables(updates)?;
+        self.tracks.extend(
+            wanted
+                .iter()
+                .map(|(index, members)| (*index, members.clone())),
+        );
+        Ok(())
+    }
+
+    /// Removes the track tables that `wanted` lacks.
+    pub(super) fn drop_tracks(
+        &mut self,
+        wanted: &BTreeMap<u32, Vec<Member>>,
+    ) -> Result<(), PlaneError> {
+        let gone: Vec<u32> = self
+            .tracks
+            .keys()
+            .filter(|index| !wanted.contains_key(index))
+            .copied()
+            .collect();
+        if gone.is_empty() {
+            return Ok(());
+        }
+        self.plane
+            .set_track_tables(gone.iter().map(|index| (*index, None)).collect())?;
+        self.tracks.retain(|index, _| wanted.contains_key(index));
+        Ok(())
+    }
+}

@@ -1,0 +1,426 @@
+//! What is in force, as the API shows it.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use splitter_ebpf::flow::State;
+use splitter_ebpf::wire::{Family, WirePort};
+
+use super::scan::listener_of;
+use super::{PlaneStatus, Writer, moment, now_ms};
+use crate::api::types::{
+    AffinityView, ApiError, BackendView, Condition, ConditionStatus, DrainState, DrainTarget,
+    DrainView, FlowFilter, FlowList, FlowState, FlowView, Health, LifeState, LimitsView,
+    ListenerView, Observed, Phase, ServiceStatus, ServiceView, TrackView,
+};
+use crate::dataplane::{DataPlane, FlowSlot};
+use crate::model::{AffinityKey, Backend, Listener, Track};
+use crate::plan::unknown_service;
+use crate::share::percent;
+use crate::state::{BackendKey, IdState, ServiceState};
+
+fn listener_view(listener: &Listener) -> ListenerView {
+    ListenerView {
+        vip: listener.vip,
+        port: listener.port,
+        protocol: listener.protocol.to_string(),
+    }
+}
+
+impl<D: DataPlane + 'static> Writer<D> {
+    pub(super) fn service_views(&self, name: Option<&str>) -> Result<Vec<ServiceView>, ApiError> {
+        match name {
+            None => Ok(self
+                .world
+                .services
+                .values()
+                .map(|service| self.service_view(service))
+                .collect()),
+            Some(name) => Ok(vec![self.service_view(self.service(name)?)]),
+        }
+    }
+
+    fn service(&self, name: &str) -> Result<&ServiceState, ApiError> {
+        let known: Vec<&String> = self.world.services.keys().collect();
+        self.world
+            .services
+            .get(name)
+            .ok_or_else(|| unknown_service(name, &known))
+    }
+
+    fn service_view(&self, service: &ServiceState) -> ServiceView {
+        let spec = &service.spec;
+        let seen: Vec<u64> = spec
+            .tracks
+            .iter()
+            .map(|track| self.observed(&spec.name, &track.name))
+            .collect();
+        let all: u64 = seen.iter().sum();
+        let mut tracks: Vec<TrackView> = spec
+            .tracks
+            .iter()
+            .zip(&seen)
+            .map(|(track, new)| self.track_view(service, track, *new, all))
+            .collect();
+        tracks.extend(self.former_tracks(service));
+        let ids: Vec<u16> = tracks
+            .iter()
+            .flat_map(|track| self.backends_of(&spec.name, &DrainTarget::Track(track.name.clone())))
+            .collect();
+        ServiceView {
+            name: spec.name.clone(),
+            labels: spec.labels.clone(),
+            generation: service.generation,
+            undo_generation: service.anchor.as_ref().map(|anchor| anchor.generation),
+            state: LifeState::Ready,
+            release: spec.release.clone(),
+            mode: "dnat".to_owned(),
+            affinity: AffinityView {
+                key: match service.split.affinity.key {
+                    AffinityKey::Flow => "flow",
+                    AffinityKey::ClientIp => "clientIP",
+                }
+                .to_owned(),
+                salt: service.split.salt.clone(),
+            },
+            digest: service.digest(),
+            listeners: spec.listeners.iter().map(listener_view).collect(),
+            tracks,
+            unpinned: self.unpinned_of(&ids),
+            conditions: self.conditions_of(service),
+        }
+    }
+
+    fn observed(&self, service: &str, track: &str) -> u64 {
+        let ids = self.backends_of(service, &DrainTarget::Track(track.to_owned()));
+        ids.into_iter().map(|id| self.observe.new_flows(id)).sum()
+    }
+
+    fn track_view(
+        &self,
+        service: &ServiceState,
+        track: &Track,
+        new_flows: u64,
+        all: u64,
+    ) -> TrackView {
+        let name = &service.spec.name;
+        let mut backends: Vec<BackendView> = track
+            .backends
+            .iter()
+            .map(|backend| {
+                let state = if service.takes_new_flows(backend.address, backend.port) {
+                    LifeState::Ready
+                } else {
+                    LifeState::Draining
+                };
+                self.backend_view(&key_of(name, &track.name, backend), backend.weight, state)
+            })
+            .collect();
+        backends.extend(self.former_backends(name, &track.name));
+        let draining = service.drained_tracks.contains_key(&track.name);
+        TrackView {
+            name: track.name.clone(),
+            version: track.version.clone(),
+            state: if draining {
+                LifeState::Draining
+            } else {
+                LifeState::Ready
+            },
+            weight: track.weight.unwrap_or_default().to_string(),
+            slots: service.slots_of(&track.name),
+            observed: Observed {
+                new_flows,
+                share: percent(new_flows, all),
+            },
+            flows: backends.iter().map(|backend| backend.flows).sum(),
+            backends,
+        }
+    }
+
+    /// Tracks that were removed and still have backends with flows.
+    fn former_tracks(&self, service: &ServiceState) -> Vec<TrackView> {
+        let name = &service.spec.name;
+        let mut names: Vec<&str> = self
+            .world
+            .backend_ids
+            .iter()
+            .filter(|(_, key, state)| {
+                key.service == *name
+                    && matches!(state, IdState::Deleting { .. })
+                    && service.spec.track(&key.track).is_none()
+            })
+            .map(|(_, key, _)| key.track.as_str())
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+            .into_iter()
+            .map(|track| {
+                let backends = self.former_backends(name, track);
+                TrackView {
+                    name: track.to_owned(),
+                    version: None,
+                    state: LifeState::Deleting,
+                    weight: "0".to_owned(),
+                    slots: service.slots_of(track),
+                    observed: Observed::default(),
+                    flows: backends.iter().map(|backend| backend.flows).sum(),
+                    backends,
+                }
+            })
+            .collect()
+    }
+
+    fn former_backends(&self, service: &str, track: &str) -> Vec<BackendView> {
+        let ids = self.world.backend_ids.iter();
+        let of_track = ids.filter(|(_, key, state)| {
+            key.service == service
+                && key.track == track
+                && matches!(state, IdState::Deleting { .. })
+        });
+        of_track
+            .map(|(_, key, _)| self.backend_view(key, 0, LifeState::Deleting))
+            .collect()
+    }
+
+    fn backend_view(&self, key: &BackendKey, weight: u32, state: LifeState) -> BackendView {
+        let flows = self
+            .world
+            .backend_ids
+            .get(key)
+            .and_then(|id| self.scan.last.backends.get(usize::from(id)));
+        BackendView {
+            address: key.address,
+            port: key.port,
+            weight,
+            state,
+            health: Health::Unknown,
+            flows: flows.copied().unwrap_or(0),
+        }
+    }
+
+    fn conditions_of(&self, service: &ServiceState) -> Vec<Condition> {
+        let addresses: Vec<IpAddr> = service
+            .spec
+            .tracks
+            .iter()
+            .flat_map(|track| &track.backends)
+            .map(|backend| backend.address)
+            .collect();
+        let missing: Vec<String> = addresses
+            .iter()
+            .filter_map(|address| {
+                self.hops
+                    .missing
+                    .get(address)
+                    .map(|why| format!("{address}: {why}"))
+            })
+            .collect();
+        if missing.is_empty() {
+            return Vec::new();
+        }
+        let kind = crate::api::types::ConditionKind::NeighbourMissing;
+        let since = self
+            .conditions
+            .get(&kind)
+            .map_or_else(std::time::SystemTime::now, |(_, since)| *since);
+        vec![Condition {
+            kind,
+            status: ConditionStatus::True,
+            message: missing.join("; "),
+            since,
+        }]
+    }
+
+    pub(super) fn status(&self) -> PlaneStatus {
+        let layout = self.plane.tables().layout;
+        let conditions = self
+            .conditions
+            .iter()
+            .map(|(kind, (message, since))| Condition {
+                kind: *kind,
+                status: ConditionStatus::True,
+                message: message.clone(),
+                since: *since,
+            });
+        let services = self.world.services.iter().map(|(name, service)| {
+            let view = self.service_view(service);
+            let draining = service
+                .drained_tracks
+                .keys()
+                .map(|track| DrainTarget::Track(track.clone()))
+                .chain(service.drained_backends.keys().map(|(address, port)| {
+                    DrainTarget::Backend {
+                        address: *address,
+                        port: *port,
+                    }
+                }))
+                .any(|what| self.proven(name, &what) == Some(false));
+            ServiceStatus {
+                name: name.clone(),
+                generation: service.generation,
+                phase: if draining {
+                    Phase::Draining
+                } else {
+                    Phase::Steady
+                },
+                flows: view.tracks.iter().map(|track| track.flows).sum(),
+                conditions: view.conditions,
+            }
+        });
+        PlaneStatus {
+            selector_sequence: self.plane.tables().selector().sequence(),
+            limits: LimitsView {
+                services: layout.services,
+                backends: layout.backends,
+                flows: u64::try_from(layout.flow_slots() / 2).unwrap_or(u64::MAX),
+            },
+            flow_table: self.flow_table(),
+            conditions: conditions.collect(),
+            services: services.collect(),
+        }
+    }
+
+    pub(super) fn export(&self) -> Result<String, ApiError> {
+        crate::resource::render(self.world.services.values().map(|service| &service.spec)).map_err(
+            |error| ApiError::internal(format!("cannot write the resources as YAML: {error}")),
+        )
+    }
+
+    pub(super) fn drain_view(&self, name: &str, what: &DrainTarget) -> Result<DrainView, ApiError> {
+        let service = self.service(name)?;
+        let (what, drain) = match what {
+            DrainTarget::Track(track) => {
+                if service.spec.track(track).is_none() {
+                    return Err(ApiError::not_found(format!(
+                        "service {name} has no track `{track}`"
+                    )));
+                }
+                (what.clone(), service.drained_tracks.get(track))
+            }
+            DrainTarget::Backend { address, port } => {
+                let backend = crate::plan::find_backend(service, *address, *port)?;
+                let written = backend.port.unwrap_or(0);
+                let what = DrainTarget::Backend {
+                    address: *address,
+                    port: written,
+                };
+                (what, service.drained_backends.get(&(*address, written)))
+            }
+        };
+        let ids = self.backends_of(name, &what);
+        let pins = self.pins_of(name, &what, &self.scan.last);
+        let oldest = ids
+            .iter()
+            .filter_map(|id| self.scan.last.oldest.get(usize::from(*id)))
+            .max()
+            .copied();
+        let proven = self.proven(name, &what).unwrap_or(false);
+        let state = match drain {
+            None => DrainState::Ready,
+            Some(_) if proven => DrainState::Drained,
+            Some(drain) if now_ms() >= drain.deadline => DrainState::TimedOut,
+            Some(_) => DrainState::Draining,
+        };
+        Ok(DrainView {
+            state,
+            pins,
+            oldest_age_seconds: (pins > 0)
+                .then(|| oldest.map_or(0, |ticks| self.plane.duration_of(ticks).as_secs())),
+            never_pinned: drain.map_or(0, |drain| {
+                self.unpinned_of(&ids).saturating_sub(drain.unpinned_before)
+            }),
+            deadline: drain.map(|drain| moment(drain.deadline)),
+            proven,
+        })
+    }
+
+    pub(super) fn flow_list(&self, filter: &FlowFilter) -> Result<FlowList, ApiError> {
+        if let Some(name) = &filter.service {
+            self.service(name)?;
+        }
+        let now = self
+            .plane
+            .now()
+            .map_err(|error| ApiError::internal(error.to_string()))?;
+        let mut list = FlowList {
+            total: 0,
+            items: Vec::new(),
+        };
+        let most = usize::try_from(filter.limit).unwrap_or(usize::MAX);
+        let tables = self.plane.tables();
+        tables.scan(0..tables.flow_buckets(), |flow| {
+            if let Some(view) = self.flow_view(&flow, now)
+                && admits(filter, &view)
+            {
+                list.total += 1;
+                if list.items.len() < most {
+                    list.items.push(view);
+                }
+            }
+        });
+        Ok(list)
+    }
+
+    fn flow_view(&self, flow: &FlowSlot, now: u32) -> Option<FlowView> {
+        let tables = self.plane.tables();
+        let key = self.world.backend_ids.key_of(flow.value.backend())?;
+        let listener = self.world.listener_ids.key_of(listener_of(tables, flow))?;
+        let client = match Family::of(&key.address) {
+            Family::V4 => {
+                let word = u32::try_from(flow.key >> 32).ok()?;
+                let port = WirePort(u16::try_from((flow.key >> 16) & 0xffff).ok()?);
+                Some(SocketAddr::new(
+                    splitter_ebpf::wire::WireAddress::v4(word).to_ip(Family::V4),
+                    port.get(),
+                ))
+            }
+            Family::V6 => tables
+                .cold_key(flow)
+                .map(|cold| SocketAddr::new(cold.address.to_ip(Family::V6), cold.port.get())),
+        };
+        let idle: Duration = self.plane.duration_of(flow.value.age(now));
+        Some(FlowView {
+            service: key.service.clone(),
+            listener: listener_view(listener),
+            client,
+            track: key.track.clone(),
+            backend: SocketAddr::new(key.address, key.port.unwrap_or(listener.port)),
+            state: match State::from_bits(flow.value.state_bits())? {
+                State::New | State::Replied | State::ResetNew | State::UdpNew => {
+                    FlowState::Unconfirmed
+                }
+                State::Established
+                | State::FinClient
+                | State::FinBackend
+                | State::UdpEstablished => FlowState::Established,
+                State::Closing | State::Reset => FlowState::Closing,
+            },
+            idle_seconds: idle.as_secs(),
+        })
+    }
+}
+
+fn key_of(service: &str, track: &str, backend: &Backend) -> BackendKey {
+    BackendKey {
+        service: service.to_owned(),
+        track: track.to_owned(),
+        address: backend.address,
+        port: backend.port,
+    }
+}
+
+fn admits(filter: &FlowFilter, view: &FlowView) -> bool {
+    filter
+        .service
+        .as_ref()
+        .is_none_or(|service| view.service == *service)
+        && filter
+            .track
+            .as_ref()
+            .is_none_or(|track| view.track == *track)
+        && filter.backend.is_none_or(|backend| view.backend == backend)
+        && filter
+            .source
+            .is_none_or(|net| view.client.is_some_and(|client| net.contains(&client.ip())))
+}

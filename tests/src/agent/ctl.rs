@@ -1,0 +1,68 @@
+//! What operators do to an agent.
+
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use super::{Agent, Answer, Change, binary};
+use crate::service::Service;
+
+impl Agent {
+    /// Runs `splitterctl` with a command line, words parted by spaces.
+    pub fn ctl(&self, line: &str) -> Result<Answer> {
+        self.ctl_words(&line.split_whitespace().collect::<Vec<_>>())
+    }
+
+    /// Runs `splitterctl` with words that may hold spaces.
+    pub fn ctl_words(&self, words: &[&str]) -> Result<Answer> {
+        Answer::of(self.ctl_command(words))
+    }
+
+    /// A `splitterctl` command that reaches this agent.
+    pub fn ctl_command(&self, words: &[&str]) -> Command {
+        let mut command = self.balancer.command(binary("splitterctl"));
+        command.arg("--socket").arg(self.socket()).args(words);
+        command
+    }
+
+    /// Runs `splitterctl LINE -o json`, which must succeed, and returns what it says.
+    pub fn json(&self, line: &str) -> Result<Value> {
+        self.ctl(&format!("{line} -o json"))?.succeeded()?.json()
+    }
+
+    /// Runs a verb that changes one service.
+    pub fn change(&self, line: &str) -> Result<Change> {
+        Change::from_json(&self.json(line)?)
+    }
+
+    /// `splitterctl apply -f -`, which must succeed.
+    pub fn apply(&self, service: &Service) -> Result<Answer> {
+        self.apply_yaml(&service.to_yaml())?.succeeded()
+    }
+
+    /// `splitterctl apply -f -` with any text.
+    pub fn apply_yaml(&self, yaml: &str) -> Result<Answer> {
+        Answer::with_input(self.ctl_command(&["apply", "-f", "-"]), yaml)
+    }
+
+    /// `get services NAME -o json`.
+    pub fn service(&self, name: &str) -> Result<Value> {
+        self.json(&format!("get services {name}"))
+    }
+
+    /// The number of pinned flows of a track, as `get services` says it (at most a second old).
+    pub fn flows_of(&self, service: &str, track: &str) -> Result<u64> {
+        let service = self.service(service)?;
+        let tracks = service["tracks"]
+            .as_array()
+            .context("a service without tracks")?;
+        let track = tracks
+            .iter()
+            .find(|one| one["name"] == track)
+            .context("no such track")?;
+        track["flows"]
+            .as_u64()
+            .context("a track without a number of flows")
+    }
+}

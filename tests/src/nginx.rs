@@ -1,0 +1,99 @@
+//! A real web server: every backend answers HTTP with its own name.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::hosts::{BACKENDS, Backend, Hosts};
+use crate::process::ChildGuard;
+use crate::scratch::Scratch;
+use crate::wait::await_some;
+
+/// The port of the web servers.
+const PORT: u16 = 80;
+
+/// One nginx in the backends' host, with a server for each backend; ends with this guard.
+#[derive(Debug)]
+pub struct Nginx {
+    process: ChildGuard,
+    // Dropped after the process.
+    _scratch: Scratch,
+}
+
+impl Nginx {
+    /// Starts it, and returns once it answers.
+    pub fn start(hosts: &Hosts) -> Result<Self> {
+        let scratch = Scratch::new("nginx")?;
+        let log = scratch.join("error.log");
+        let configuration = scratch.write("nginx.conf", &configuration())?;
+        let mut command = hosts.backends.command("nginx");
+        command
+            .arg("-e")
+            .arg(&log)
+            .arg("-p")
+            .arg(scratch.path())
+            .arg("-c")
+            .arg(configuration);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut process =
+            ChildGuard::spawn(command).context("the lab's web servers are nginx: install it")?;
+        await_some(
+            Duration::from_secs(10),
+            "nginx to answer",
+            || match process.ended() {
+                Ok(None) => hosts.backends.enter(answers).then_some(Ok(())),
+                Ok(Some(status)) => {
+                    let said = std::fs::read_to_string(&log).unwrap_or_default();
+                    Some(Err(anyhow::anyhow!(
+                        "nginx ended at once with {status}: {said}"
+                    )))
+                }
+                Err(error) => Some(Err(error)),
+            },
+        )??;
+        Ok(Self {
+            process,
+            _scratch: scratch,
+        })
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+}
+
+/// All servers listen before the first one answers: one look is enough.
+fn answers() -> bool {
+    let address: Ipv4Addr = BACKENDS[0].v4;
+    TcpStream::connect_timeout(
+        &SocketAddr::from((address, PORT)),
+        Duration::from_millis(200),
+    )
+    .is_ok()
+}
+
+fn configuration() -> String {
+    let servers: String = BACKENDS.iter().map(server).collect();
+    // One process, so that one pid is all there is to end.
+    format!(
+        "daemon off;\nmaster_process off;\npid nginx.pid;\nuser root;\nworker_rlimit_nofile 65536;\n\
+         events {{ worker_connections 32768; }}\n\
+         http {{\n\
+         access_log off;\n\
+         client_body_temp_path body;\nproxy_temp_path proxy;\nfastcgi_temp_path fastcgi;\n\
+         uwsgi_temp_path uwsgi;\nscgi_temp_path scgi;\n\
+         default_type text/plain;\n\
+         keepalive_requests 1000000000;\nkeepalive_timeout 1h;\n\
+         {servers}}}\n"
+    )
+}
+
+fn server(backend: &Backend) -> String {
+    let Backend { name, v4, v6 } = backend;
+    format!(
+        "server {{ listen {v4}:{PORT} backlog=4096; listen [{v6}]:{PORT} backlog=4096; return 200 \"{name}\\n\"; }}\n"
+    )
+}
