@@ -130,6 +130,35 @@ fn tagged_packets_that_end_too_early_are_never_forwarded() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn echo_requests_with_contradicting_lengths_are_not_answered() -> Result<()> {
+    let mut rig = Rig::new()?;
+    web(&mut rig)?;
+    let echoes = [
+        (
+            Echo::request("198.18.0.9", "198.18.1.100").frame(),
+            16,
+            28,
+            43,
+        ),
+        (
+            Echo::request("2001:db8::9", "2001:db8:1::100").frame(),
+            18,
+            8,
+            23,
+        ),
+    ];
+    for (frame, at, least, whole) in echoes {
+        for length in (0..least).chain([whole + 1, u16::MAX]) {
+            let mut frame = frame.clone();
+            frame[at..at + 2].copy_from_slice(&length.to_be_bytes());
+            let what = format!("echo of length {length}");
+            check(&rig, &[untouched(&what, frame, Reason::Malformed)])?;
+        }
+    }
+    Ok(())
+}
+
 /// A request of each family and protocol with a byte or two changed.
 fn changed(family: usize, protocol: &str, at: usize, bytes: &[u8]) -> Vec<u8> {
     let mut frame = match protocol {
