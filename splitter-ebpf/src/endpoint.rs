@@ -53,12 +53,13 @@ pub fn endpoint_hash_v4(seed: Key, address: u32, meta: u64) -> u64 {
     spread(seed, address as u64, meta)
 }
 
-/// One multiplication by a secret odd number, whose upper bits are universal (Dietzfelbinger et al.,
-/// 1997): foreign traffic pays for this twice a packet, and what is found is compared in full.
+/// [`scatter`](crate::hash::scatter) but for its last fold, for foreign traffic pays twice a packet. One
+/// multiplication would be too few: neighbouring addresses and ports then crowd together.
 #[inline(always)]
 const fn spread(seed: Key, address: u64, meta: u64) -> u64 {
     let word = address ^ (meta << 32) ^ seed[0];
-    (word ^ (word >> 32)).wrapping_mul(seed[1] | 1)
+    let once = word.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (once ^ (once >> 32) ^ seed[1]).wrapping_mul(0xd6e8_feb8_6659_fd93)
 }
 
 /// The tag of an endpoint's hash: 15 bits, never 0.
