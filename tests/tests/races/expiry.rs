@@ -3,6 +3,7 @@ use lab::rig::{Rig, SMALL, tcp};
 use lab::{heavy, soak};
 use splitter_ebpf::flow::{ACK, FIN, SYN, State};
 
+use splitter_ebpf::verdict::Reason;
 use splitter_user::loader::Layout;
 
 use super::{VIP, WEB, client_of, on_two_cpus, plan, runners};
@@ -75,9 +76,12 @@ fn expiry_frees_no_flow_that_was_refreshed_since_it_was_looked_at() -> Result<()
             Ok(())
         },
     )?;
+    let (freed, pinned) = (freed.into_inner(), rig.counted(Reason::NewFlow)?);
+    let left = rig.flows().len();
     ensure!(
-        freed.into_inner() > 0,
-        "nothing was ever freed, so nothing was shown"
+        pinned == (freed + left) as u64,
+        "{pinned} pinned, {freed} freed, {left} left"
     );
+    ensure!(freed > 0, "nothing was ever freed, so nothing was shown");
     Ok(())
 }

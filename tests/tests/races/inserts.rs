@@ -4,12 +4,13 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use lab::rig::{Rig, SMALL};
+use lab::rig::{Rig, SMALL, tcp};
 use lab::{heavy, soak};
+use splitter_ebpf::endpoint::flow_place;
 use splitter_ebpf::flow::{ACK, SYN};
 use splitter_user::loader::Layout;
 
-use super::{VIP, WEB, assert_consistent, on_two_cpus, plan, runners};
+use super::{VIP, WEB, Worker, assert_consistent, client_of, on_two_cpus, plan, runners};
 
 /// Two threads that wait for each other.
 #[derive(Default)]
@@ -30,6 +31,16 @@ impl Meeting {
 /// Both CPUs send the first packets of the same flows at the same time, round by round. The table has
 /// two buckets, so that each flow may lie in either, and goes to the second when the first fills.
 fn insert_together(flows: u32, flags: [u8; 2]) -> Result<()> {
+    insert(flows, |cpu, first| {
+        (first..first + flows).map(move |flow| (flow, flags[cpu]))
+    })
+}
+
+/// `flows` in all a round; `of_cpu` says which clients' packets a CPU sends, and with which flags.
+fn insert<I: Iterator<Item = (u32, u8)>>(
+    flows: u32,
+    of_cpu: impl Fn(usize, u32) -> I + Sync,
+) -> Result<()> {
     let _turn = heavy()?;
     let mut rig = Rig::sized(Layout {
         flow_buckets: 2,
@@ -45,8 +56,8 @@ fn insert_together(flows: u32, flags: [u8; 2]) -> Result<()> {
             for round in 0..rounds {
                 let first = u32::try_from(round)? * flows;
                 begin.meet(round + 1, stop)?;
-                for flow in first..first + flows {
-                    worker.send(flow, VIP, flags[worker.cpu])?;
+                for (client, flags) in of_cpu(worker.cpu, first) {
+                    worker.send(client, VIP, flags)?;
                 }
                 end.meet(round + 1, stop)?;
                 // The other CPU waits at the beginning of the next round.
@@ -61,11 +72,14 @@ fn insert_together(flows: u32, flags: [u8; 2]) -> Result<()> {
             }
             Ok(())
         },
-        || {
-            sleep(Duration::from_millis(5));
-            Ok(())
-        },
+        idle,
     )
+}
+
+/// What this thread does while the CPUs are among themselves.
+fn idle() -> Result<()> {
+    sleep(Duration::from_millis(5));
+    Ok(())
 }
 
 #[test]
@@ -81,4 +95,71 @@ fn flows_that_two_cpus_pin_at_once_are_pinned_once_in_either_bucket() -> Result<
 #[test]
 fn a_syn_and_a_packet_in_mid_flow_on_two_cpus_make_one_flow() -> Result<()> {
     insert_together(5, [SYN, ACK])
+}
+
+#[test]
+fn different_flows_that_two_cpus_pin_at_once_take_a_slot_each() -> Result<()> {
+    insert(12, |cpu, first| {
+        let first = first + 6 * u32::try_from(cpu).expect("two CPUs");
+        (first..first + 6).map(|client| (client, SYN))
+    })
+}
+
+/// A slot holds the key of a flow that is gone. One CPU gives it to another flow, value first and then
+/// key, while the other CPU looks for the old flow there.
+#[test]
+fn a_slots_new_value_is_never_taken_for_its_old_keys() -> Result<()> {
+    let _turn = heavy()?;
+    let mut rig = Rig::sized(Layout {
+        flow_buckets: 2,
+        ..SMALL
+    })?;
+    let service = rig.serve(&plan("web", &[WEB], &[2]))?;
+    let rig = &rig;
+    // Two clients whose flows have the same first bucket, and other backends.
+    let home = |client: u32| {
+        let (address, port) = client_of(client);
+        let key = rig.key(
+            &tcp(&format!("{address}:{port}"), WEB),
+            service.listeners[0],
+        );
+        flow_place(rig.tables().keys.flow, key, 1).buckets[0]
+    };
+    let mut probe = Worker::new(0, rig.runner()?);
+    let old = (0, probe.send(0, VIP, SYN)?);
+    let mut others = (1..100).filter(|client| home(*client) == home(0));
+    let new = loop {
+        let client = others.next().expect("one of a hundred");
+        let backend = probe.send(client, VIP, SYN)?;
+        if backend != old.1 {
+            break (client, backend);
+        }
+    };
+    let (begin, end) = (Meeting::default(), Meeting::default());
+    on_two_cpus(
+        runners(rig)?,
+        |mut worker, stop| {
+            for round in 0..soak(60_000, 1_000_000) {
+                if worker.cpu == 0 {
+                    rig.forget_flows();
+                    worker.send(old.0, VIP, SYN)?;
+                    rig.forget_flows();
+                }
+                begin.meet(round + 1, stop)?;
+                let (client, backend) = if worker.cpu == 0 { new } else { old };
+                // A little later each time: somewhere the one looks while the other writes.
+                for _ in 0..if worker.cpu == 1 { round % 64 } else { 0 } {
+                    spin_loop();
+                }
+                let went = worker.send(client, VIP, SYN)?;
+                ensure!(
+                    went == backend,
+                    "round {round}: client {client} of {backend:?} was sent to {went:?}"
+                );
+                end.meet(round + 1, stop)?;
+            }
+            Ok(())
+        },
+        idle,
+    )
 }
