@@ -1,7 +1,5 @@
-use std::hint::spin_loop;
+use std::hint::{black_box, spin_loop};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::sleep;
-use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use lab::rig::{Rig, SMALL, tcp};
@@ -10,21 +8,23 @@ use splitter_ebpf::endpoint::flow_place;
 use splitter_ebpf::flow::{ACK, SYN};
 use splitter_user::loader::Layout;
 
-use super::{VIP, WEB, Worker, assert_consistent, client_of, on_two_cpus, plan, runners};
+use super::{VIP, WEB, Worker, assert_consistent, client_of, idle, on_two_cpus, plan, runners};
 
 /// Two threads that wait for each other.
 #[derive(Default)]
 struct Meeting(AtomicUsize);
 
 impl Meeting {
-    /// Returns when both are here for the `n`-th time; an error if one will never come.
-    fn meet(&self, n: usize, stop: &AtomicBool) -> Result<()> {
+    /// Returns when both are here for the `n`-th time; false if one will never come.
+    fn meet(&self, n: usize, stop: &AtomicBool) -> bool {
         self.0.fetch_add(1, Ordering::AcqRel);
         while self.0.load(Ordering::Acquire) < 2 * n {
-            ensure!(!stop.load(Ordering::Relaxed), "the other CPU has failed");
+            if stop.load(Ordering::Relaxed) {
+                return false;
+            }
             spin_loop();
         }
-        Ok(())
+        true
     }
 }
 
@@ -55,11 +55,15 @@ fn insert<I: Iterator<Item = (u32, u8)>>(
         |mut worker, stop| {
             for round in 0..rounds {
                 let first = u32::try_from(round)? * flows;
-                begin.meet(round + 1, stop)?;
+                if !begin.meet(round + 1, stop) {
+                    break;
+                }
                 for (client, flags) in of_cpu(worker.cpu, first) {
                     worker.send(client, VIP, flags)?;
                 }
-                end.meet(round + 1, stop)?;
+                if !end.meet(round + 1, stop) {
+                    break;
+                }
                 // The other CPU waits at the beginning of the next round.
                 if worker.cpu == 0 {
                     assert_consistent(rig)?;
@@ -74,12 +78,6 @@ fn insert<I: Iterator<Item = (u32, u8)>>(
         },
         idle,
     )
-}
-
-/// What this thread does while the CPUs are among themselves.
-fn idle() -> Result<()> {
-    sleep(Duration::from_millis(5));
-    Ok(())
 }
 
 #[test]
@@ -145,18 +143,22 @@ fn a_slots_new_value_is_never_taken_for_its_old_keys() -> Result<()> {
                     worker.send(old.0, VIP, SYN)?;
                     rig.forget_flows();
                 }
-                begin.meet(round + 1, stop)?;
+                if !begin.meet(round + 1, stop) {
+                    break;
+                }
                 let (client, backend) = if worker.cpu == 0 { new } else { old };
                 // A little later each time: somewhere the one looks while the other writes.
-                for _ in 0..if worker.cpu == 1 { round % 64 } else { 0 } {
-                    spin_loop();
+                for pause in 0..if worker.cpu == 1 { round % 701 } else { 0 } {
+                    black_box(pause);
                 }
                 let went = worker.send(client, VIP, SYN)?;
                 ensure!(
                     went == backend,
                     "round {round}: client {client} of {backend:?} was sent to {went:?}"
                 );
-                end.meet(round + 1, stop)?;
+                if !end.meet(round + 1, stop) {
+                    break;
+                }
             }
             Ok(())
         },

@@ -9,6 +9,8 @@ mod slots;
 
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::sleep;
+use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use lab::bench::pin_to_cpu;
@@ -127,6 +129,12 @@ fn on_two_cpus(
         }
         result
     })
+}
+
+/// What this thread does while the CPUs are among themselves.
+fn idle() -> Result<()> {
+    sleep(Duration::from_millis(5));
+    Ok(())
 }
 
 /// Two handles on the program.
