@@ -103,8 +103,8 @@ fn different_flows_that_two_cpus_pin_at_once_take_a_slot_each() -> Result<()> {
     })
 }
 
-/// A slot holds the key of a flow that is gone. One CPU gives it to another flow, value first and then
-/// key, while the other CPU looks for the old flow there.
+/// Slots hold the keys of flows that are gone. One CPU gives them to other flows, value first and then
+/// key, while the other CPU looks for the old flows there.
 #[test]
 fn a_slots_new_value_is_never_taken_for_its_old_keys() -> Result<()> {
     let _turn = heavy()?;
@@ -114,48 +114,45 @@ fn a_slots_new_value_is_never_taken_for_its_old_keys() -> Result<()> {
     })?;
     let service = rig.serve(&plan("web", &[WEB], &[2]))?;
     let rig = &rig;
-    // Two clients whose flows have the same first bucket, and other backends.
     let home = |client: u32| {
         let (address, port) = client_of(client);
-        let key = rig.key(
-            &tcp(&format!("{address}:{port}"), WEB),
-            service.listeners[0],
-        );
+        let key = rig.key(&tcp(&format!("{address}:{port}"), WEB), service.listeners[0]);
         flow_place(rig.tables().keys.flow, key, 1).buckets[0]
     };
+    // Clients whose flows have one home, with their backends: the first half new, the others old.
     let mut probe = Worker::new(0, rig.runner()?);
-    let old = (0, probe.send(0, VIP, SYN)?);
-    let mut others = (1..100).filter(|client| home(*client) == home(0));
-    let new = loop {
-        let client = others.next().expect("one of a hundred");
-        let backend = probe.send(client, VIP, SYN)?;
-        if backend != old.1 {
-            break (client, backend);
-        }
-    };
+    let clients: Vec<(u32, [u8; 4])> = (0..)
+        .filter(|client| home(*client) == 0)
+        .take(12)
+        .map(|client| Ok((client, probe.send(client, VIP, SYN)?)))
+        .collect::<Result<_>>()?;
+    let (new, old) = clients.split_at(6);
     let (begin, end) = (Meeting::default(), Meeting::default());
     on_two_cpus(
         runners(rig)?,
         |mut worker, stop| {
-            for round in 0..soak(60_000, 1_000_000) {
+            for round in 0..soak(100_000, 1_000_000) {
                 if worker.cpu == 0 {
                     rig.forget_flows();
-                    worker.send(old.0, VIP, SYN)?;
+                    for (client, _) in old {
+                        worker.send(*client, VIP, SYN)?;
+                    }
                     rig.forget_flows();
                 }
                 if !begin.meet(round + 1, stop) {
                     break;
                 }
-                let (client, backend) = if worker.cpu == 0 { new } else { old };
                 // A little later each time: somewhere the one looks while the other writes.
                 for pause in 0..if worker.cpu == 1 { round % 701 } else { 0 } {
                     black_box(pause);
                 }
-                let went = worker.send(client, VIP, SYN)?;
-                ensure!(
-                    went == backend,
-                    "round {round}: client {client} of {backend:?} was sent to {went:?}"
-                );
+                for (client, backend) in if worker.cpu == 0 { new } else { old } {
+                    let went = worker.send(*client, VIP, SYN)?;
+                    ensure!(
+                        went == *backend,
+                        "round {round}: client {client} of {backend:?} was sent to {went:?}"
+                    );
+                }
                 if !end.meet(round + 1, stop) {
                     break;
                 }
