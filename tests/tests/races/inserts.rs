@@ -1,5 +1,4 @@
-use std::hint::{black_box, spin_loop};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::hint::black_box;
 
 use anyhow::{Result, ensure};
 use lab::rig::{Rig, SMALL, tcp};
@@ -8,25 +7,9 @@ use splitter_ebpf::endpoint::flow_place;
 use splitter_ebpf::flow::{ACK, SYN};
 use splitter_user::loader::Layout;
 
-use super::{VIP, WEB, Worker, assert_consistent, client_of, idle, on_two_cpus, plan, runners};
-
-/// Two threads that wait for each other.
-#[derive(Default)]
-struct Meeting(AtomicUsize);
-
-impl Meeting {
-    /// Returns when both are here for the `n`-th time; false if one will never come.
-    fn meet(&self, n: usize, stop: &AtomicBool) -> bool {
-        self.0.fetch_add(1, Ordering::AcqRel);
-        while self.0.load(Ordering::Acquire) < 2 * n {
-            if stop.load(Ordering::Relaxed) {
-                return false;
-            }
-            spin_loop();
-        }
-        true
-    }
-}
+use super::{
+    Meeting, VIP, WEB, Worker, assert_consistent, client_of, idle, on_two_cpus, plan, runners,
+};
 
 /// Both CPUs send the first packets of the same flows at the same time, round by round. The table has
 /// two buckets, so that each flow may lie in either, and goes to the second when the first fills.
@@ -116,7 +99,10 @@ fn a_slots_new_value_is_never_taken_for_its_old_keys() -> Result<()> {
     let rig = &rig;
     let home = |client: u32| {
         let (address, port) = client_of(client);
-        let key = rig.key(&tcp(&format!("{address}:{port}"), WEB), service.listeners[0]);
+        let key = rig.key(
+            &tcp(&format!("{address}:{port}"), WEB),
+            service.listeners[0],
+        );
         flow_place(rig.tables().keys.flow, key, 1).buckets[0]
     };
     // Clients whose flows have one home, with their backends: the first half new, the others old.
@@ -131,7 +117,7 @@ fn a_slots_new_value_is_never_taken_for_its_old_keys() -> Result<()> {
     on_two_cpus(
         runners(rig)?,
         |mut worker, stop| {
-            for round in 0..soak(100_000, 1_000_000) {
+            for round in 0..soak(20_000, 1_000_000) {
                 if worker.cpu == 0 {
                     rig.forget_flows();
                     for (client, _) in old {

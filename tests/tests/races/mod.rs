@@ -7,6 +7,7 @@ mod flips;
 mod inserts;
 mod slots;
 
+use std::hint::spin_loop;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::sleep;
@@ -135,6 +136,24 @@ fn on_two_cpus(
 fn idle() -> Result<()> {
     sleep(Duration::from_millis(5));
     Ok(())
+}
+
+/// Two threads that wait for each other.
+#[derive(Default)]
+struct Meeting(AtomicUsize);
+
+impl Meeting {
+    /// Returns when both are here for the `n`-th time; false if one will never come.
+    fn meet(&self, n: usize, stop: &AtomicBool) -> bool {
+        self.0.fetch_add(1, Ordering::AcqRel);
+        while self.0.load(Ordering::Acquire) < 2 * n {
+            if stop.load(Ordering::Relaxed) {
+                return false;
+            }
+            spin_loop();
+        }
+        true
+    }
 }
 
 /// Two handles on the program.
