@@ -14,3 +14,4 @@ mod lab_itself;
 mod packets;
 mod races;
 mod restart;
+mod shares;
