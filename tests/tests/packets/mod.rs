@@ -110,3 +110,15 @@ fn round_trip(what: &str, request: &Segment, backend: &str) -> [Row; 2] {
         ),
     ]
 }
+
+#[test]
+fn the_object_that_ships_has_no_driver_of_the_bench() -> Result<()> {
+    lab::rig::isolate()?;
+    let mut loaded = splitter_user::loader::load(lab::rig::SMALL, &lab::rig::SECRET, None)?;
+    assert!(loaded.program("splitter").is_ok());
+    for driver in ["drive_v4", "drive_v6", "drive_v4_floor", "drive_v6_floor"] {
+        assert!(loaded.program(driver).is_err(), "{driver}");
+    }
+    assert!(loaded.take_map("DRIVE").is_err());
+    Ok(())
+}
