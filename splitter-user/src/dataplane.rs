@@ -16,7 +16,7 @@ use splitter_ebpf::abi::{BackendCounters, Verdicts};
 
 pub use endpoints::{EndpointError, EndpointTable};
 pub use sys::grace_period;
-pub use tables::{FlowSlot, Tables};
+pub use tables::{FlowSlot, Tables, WayBack};
 
 /// What can go wrong between the agent and the data plane.
 #[derive(Debug, thiserror::Error)]

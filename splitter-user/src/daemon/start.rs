@@ -10,8 +10,9 @@ use tokio::sync::watch;
 use super::{DaemonError, io};
 use crate::config::{Config, XdpMode};
 use crate::dataplane::kernel::Kernel;
-use crate::dataplane::{DataPlane as _, grace_period};
+use crate::dataplane::{DataPlane as _, WayBack, grace_period};
 use crate::host;
+use crate::interface::Interface;
 use crate::loader::{Attached, Layout, Mode, Opened, Pins, attach};
 use crate::store::{Store, secret};
 use crate::writer::{Grace, Writer};
@@ -35,8 +36,12 @@ pub(super) struct Started {
 pub(super) fn start(config: &Config) -> Result<Started, DaemonError> {
     host::check_kernel(&host::kernel_release())?;
     host::check_privileges()?;
+    let mut way_back = WayBack::Transmit;
     for name in &config.interfaces {
-        crate::interface::Interface::find(name).map_err(crate::loader::AttachError::from)?;
+        let interface = Interface::find(name).map_err(crate::loader::AttachError::from)?;
+        if interface.kind.as_deref() == Some("veth") {
+            way_back = WayBack::Redirect;
+        }
     }
     host::ensure_bpffs(&config.bpffs)?;
     let pins = Pins::new(&config.bpffs, &config.name);
@@ -56,6 +61,7 @@ pub(super) fn start(config: &Config) -> Result<Started, DaemonError> {
     if adopted {
         tracing::info!("the data plane runs already: taking it over");
     }
+    kernel.tables().set_way_back(way_back);
     let pending = kernel.tables().layout != wanted;
     let (addresses, _) = watch::channel(BTreeSet::new());
     let grace = Grace::start(grace_period).map_err(io("start a thread"))?;
