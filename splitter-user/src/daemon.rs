@@ -161,7 +161,6 @@ async fn serve(
         writer: writer.clone(),
         started: Instant::now(),
         attached,
-        addresses,
         hops: outputs.hops,
         stop: stop.clone(),
         detach: Arc::clone(&detach),

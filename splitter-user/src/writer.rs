@@ -56,6 +56,10 @@ pub enum Request {
     Drain(String, DrainTarget, Answer<DrainView>),
     /// Figures for metrics.
     Figures(Answer<Figures>),
+    /// Addresses that a change to come will send packets to: the ways to them are wanted already.
+    Expect(BTreeSet<IpAddr>),
+    /// That change has come, or will not.
+    NoLongerExpect(BTreeSet<IpAddr>),
     /// Next hops towards the backends.
     Hops(NextHops),
     /// Routes or neighbours have changed.
@@ -158,6 +162,8 @@ pub struct Writer<D> {
     hops: NextHops,
     /// Addresses of backends, for whoever finds the ways to them.
     addresses: watch::Sender<BTreeSet<IpAddr>>,
+    /// Addresses of backends to come, and by how many changes each is expected.
+    expected: BTreeMap<IpAddr, usize>,
     /// A flip after which something is to be tidied up, once packets in flight are done.
     tidy_after: Option<u64>,
     scan: scan::Scan,
@@ -247,6 +253,8 @@ impl<D: DataPlane + 'static> Writer<D> {
                 drop(answer.send(self.drain_view(&service, &what)))
             }
             Request::Figures(answer) => drop(answer.send(self.figures())),
+            Request::Expect(addresses) => self.expect(addresses),
+            Request::NoLongerExpect(addresses) => self.no_longer_expect(&addresses),
             Request::Hops(hops) => self.set_hops(hops),
             Request::RoutesChanged => self.plane.tables().bump_route_epoch(),
             Request::Condition(kind, Some(message)) => self.raise(kind, message),
@@ -305,13 +313,31 @@ impl<D: DataPlane + 'static> Writer<D> {
         Some(Hop::new(hop.destination_mac, hop.source_mac, hop.ifindex))
     }
 
-    /// Tells which backends packets may go to.
+    fn expect(&mut self, addresses: BTreeSet<IpAddr>) {
+        for address in addresses {
+            *self.expected.entry(address).or_default() += 1;
+        }
+        self.publish_addresses();
+    }
+
+    fn no_longer_expect(&mut self, addresses: &BTreeSet<IpAddr>) {
+        for address in addresses {
+            if let Some(changes) = self.expected.get_mut(address) {
+                *changes = changes.saturating_sub(1);
+            }
+        }
+        self.expected.retain(|_, changes| *changes > 0);
+        self.publish_addresses();
+    }
+
+    /// Tells which backends packets may go to, now or soon.
     fn publish_addresses(&self) {
         let wanted: BTreeSet<IpAddr> = self
             .world
             .backend_ids
             .iter()
             .map(|(_, key, _)| key.address)
+            .chain(self.expected.keys().copied())
             .collect();
         self.addresses.send_if_modified(|addresses| {
             let changed = *addresses != wanted;

@@ -47,6 +47,7 @@ impl<D: DataPlane + 'static> Writer<D> {
             replies_freed: BTreeSet::new(),
             hops: NextHops::default(),
             addresses,
+            expected: BTreeMap::new(),
             tidy_after: None,
             observe: observe::Observations::default(),
             conditions: BTreeMap::new(),
