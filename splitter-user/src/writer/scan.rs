@@ -158,26 +158,7 @@ impl<D: DataPlane + 'static> Writer<D> {
 
     fn begin_scan(&mut self, now: Instant) {
         let (backends, listeners) = self.scan.sizes;
-        let ticks = |duration: Duration| {
-            let tick = self.plane.duration_of(1).max(Duration::from_millis(1));
-            u32::try_from(duration.as_nanos() / tick.as_nanos())
-                .unwrap_or(u32::MAX)
-                .saturating_add(1)
-        };
-        // Flows of a backend that has no number, or none any more, are over at once.
-        let mut ends = vec![Ends::default(); backends + 1];
-        for (id, _, state) in self.world.backend_ids.iter() {
-            if state == IdState::Quarantined {
-                continue;
-            }
-            let times = self.world.times_of(id);
-            ends[usize::from(id)] = Ends {
-                unconfirmed: ticks(times.unconfirmed),
-                closing: ticks(times.closing),
-                tcp_idle: ticks(times.tcp_idle),
-                udp_idle: ticks(times.udp_idle),
-            };
-        }
+        let ends = self.ends();
         let deleting = |state| state != IdState::Active;
         self.scan.due = now + PERIOD;
         self.scan.running = Some(Running {
@@ -191,6 +172,30 @@ impl<D: DataPlane + 'static> Writer<D> {
                 .iter()
                 .any(|(_, _, state)| deleting(state)),
         });
+    }
+
+    /// When the flows of each backend are over. Those of a number that nothing has are over at once.
+    fn ends(&self) -> Vec<Ends> {
+        let ticks = |duration: Duration| {
+            let tick = self.plane.duration_of(1).max(Duration::from_millis(1));
+            u32::try_from(duration.as_nanos() / tick.as_nanos())
+                .unwrap_or(u32::MAX)
+                .saturating_add(1)
+        };
+        let mut ends = vec![Ends::default(); self.scan.sizes.0 + 1];
+        for (id, _, state) in self.world.backend_ids.iter() {
+            if state == IdState::Quarantined {
+                continue;
+            }
+            let times = self.world.times_of(id);
+            ends[usize::from(id)] = Ends {
+                unconfirmed: ticks(times.unconfirmed),
+                closing: ticks(times.closing),
+                tcp_idle: ticks(times.tcp_idle),
+                udp_idle: ticks(times.udp_idle),
+            };
+        }
+        ends
     }
 
     fn scan_chunk(&mut self) -> Result<(), PlaneError> {
@@ -377,6 +382,11 @@ impl<D: DataPlane + 'static> Writer<D> {
     /// After a change: what it deleted and drained waits for its proof, and with `cut` the flows of
     /// what was deleted end now.
     pub(super) fn after_change(&mut self, before: &crate::state::World, cut: bool) {
+        let ends = self.ends();
+        if let Some(running) = &mut self.scan.running {
+            // It began when numbers that are given out now stood for nothing: their first flows live.
+            running.ends = ends;
+        }
         if cut {
             let now = self
                 .world
