@@ -218,11 +218,15 @@ impl Value {
         (self.0 >> 40) as u32
     }
 
-    /// Ticks since [`seen`](Self::seen); wraps after 2^24 ticks.
+    /// Ticks since [`seen`](Self::seen), right up to half of what [`TICK_BITS`] hold.
+    ///
+    /// A value that was refreshed after the caller read the clock is of age 0, not of 2^24 ticks: a
+    /// scan that meets the next tick would take every flow that it sees alive for silent.
     #[must_use]
     #[inline(always)]
     pub const fn age(self, now: u32) -> u32 {
-        now.wrapping_sub(self.seen()) & TICK_MASK
+        let age = now.wrapping_sub(self.seen()) & TICK_MASK;
+        if age > TICK_MASK / 2 { 0 } else { age }
     }
 }
 

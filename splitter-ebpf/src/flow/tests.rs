@@ -32,6 +32,16 @@ fn age_wraps_with_the_tick() {
 }
 
 #[test]
+fn what_was_seen_after_the_clock_was_read_is_not_old() {
+    for seen in [1, 0x7f_ffff, TICK_MASK] {
+        let value = Value::new(1, 1, 0, seen);
+        assert_eq!(value.age(seen.wrapping_sub(1) & TICK_MASK), 0);
+        assert_eq!(value.age(seen.wrapping_sub(40) & TICK_MASK), 0);
+        assert_eq!(value.age(seen.wrapping_add(TICK_MASK / 2) & TICK_MASK), TICK_MASK / 2);
+    }
+}
+
+#[test]
 fn a_connection_is_established_when_the_client_goes_on_after_the_reply() {
     assert_eq!(walk(State::New, &[with(BACKEND, SYN | ACK)]), State::Replied);
     assert_eq!(walk(State::New, &[with(BACKEND, SYN | ACK), CLIENT]), State::Established);
