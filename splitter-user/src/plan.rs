@@ -8,7 +8,7 @@ mod shift;
 use std::collections::BTreeMap;
 
 use crate::api::types::{ApiError, Change, Command, Target};
-use crate::share::percent;
+use crate::model::Weight;
 use crate::state::{ServiceState, World};
 
 pub use drain::find_backend;
@@ -258,10 +258,20 @@ fn in_force(service: &ServiceState) -> BTreeMap<String, String> {
         .map(|share| {
             (
                 share.name.to_owned(),
-                percent(share.parts, whole).unwrap_or_else(|| "0".to_owned()),
+                nearest(share.parts, whole).to_string(),
             )
         })
         .collect()
+}
+
+/// `part` of `whole`, to the nearest weight that can be written.
+fn nearest(part: u64, whole: u64) -> Weight {
+    let (part, whole) = (u128::from(part), u128::from(whole.max(1)));
+    let millis = (part * 100_000 + whole / 2) / whole;
+    u32::try_from(millis)
+        .ok()
+        .and_then(|millis| Weight::from_millis(millis).ok())
+        .unwrap_or_default()
 }
 
 #[cfg(test)]

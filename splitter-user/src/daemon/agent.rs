@@ -186,7 +186,7 @@ impl Agent for Daemon {
         for condition in self.writer.ask(Request::Status).await?.conditions {
             findings.push(Finding {
                 check: format!("{:?}", condition.kind),
-                ok: false,
+                ok: !condition.kind.impairs_traffic(),
                 message: condition.message,
                 fix: None,
             });
