@@ -271,6 +271,21 @@ impl<D: DataPlane + 'static> Writer<D> {
         Ok(())
     }
 
+    /// A binding knows one flip. If listeners are to change their owner again, a packet that still
+    /// reads the selector of before the last flip must be done first.
+    fn settle_bindings(&self, plan: &Plan) -> Result<(), ApiError> {
+        match self.tidy_after {
+            Some(flip)
+                if owners(&self.world) != owners(&plan.next) && !self.grace.wait_for(flip) =>
+            {
+                Err(ApiError::internal(
+                    "no grace period passes: the kernel holds an old owner of a listener in use",
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Lets listeners change their owner with the flip to `to`.
     fn rebind(&self, before: &World, after: &World, to: Selector) {
         let (old, new) = (owners(before), owners(after));
@@ -289,7 +304,7 @@ impl<D: DataPlane + 'static> Writer<D> {
                 != (record.address, record.port, record.protocol)
             {
                 self.plane.tables().write_listener(id, record);
-            } else if was != is || there.binding != Binding::new(is, is, to.short()).0 {
+            } else if was != is {
                 self.plane.tables().bind(id, binding);
             }
         }

@@ -58,6 +58,7 @@ impl<D: DataPlane + 'static> Writer<D> {
             writer.world.services.insert(record.name, service);
         }
         record::read_ids(&writer.store.load_ids()?, &mut writer.world)?;
+        writer.forget_former_services();
         writer.make_good(adopted)?;
         writer.need_proof_of_all();
         writer.publish_addresses();
@@ -86,8 +87,26 @@ impl<D: DataPlane + 'static> Writer<D> {
         Ok(())
     }
 
+    /// Frees the numbers of services that were deleted right before the last agent ended.
+    fn forget_former_services(&mut self) {
+        let former: Vec<u16> = self
+            .world
+            .service_ids
+            .iter()
+            .filter(|(_, name, _)| !self.world.services.contains_key(*name))
+            .map(|(id, _, _)| id)
+            .collect();
+        for id in former {
+            self.world.service_ids.free(id);
+        }
+    }
+
     /// Makes the tables hold what the journal says.
     fn make_good(&mut self, adopted: bool) -> Result<(), WriterError> {
+        if adopted {
+            // The last agent may have flipped a moment ago.
+            self.plane.barrier()?;
+        }
         let world = self.world.clone();
         let mut selector = self.plane.tables().selector();
         if !adopted {

@@ -86,8 +86,11 @@ fn owner(writer: &Under, slot: usize) -> u8 {
     tables.read_split(service, table).unwrap().1[slot]
 }
 
-/// Scans until two whole scans have begun and ended.
+/// Scans until two whole scans have begun and ended after the last flip's grace period.
 fn scans(writer: &mut Under) {
+    if let Some(flip) = writer.tidy_after {
+        assert!(writer.grace.wait_for(flip));
+    }
     let wanted = writer.scan_cycle() + 2;
     while writer.scan_cycle() < wanted {
         writer.scan_now();
