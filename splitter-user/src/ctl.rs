@@ -1,4 +1,4 @@
-//! `splitterctl`: a file a verb. A verb asks the agent and returns data; [`format`] alone makes text of it.
+//! `splitterctl`: a file a verb. A verb asks the agent and returns data; `format` alone makes text of it.
 //!
 //! Data goes to stdout, talk to stderr. A closed pipe is no failure. Exit codes are those of
 //! [`ErrorCode::exit_code`](crate::api::types::ErrorCode::exit_code); clap's own 2 becomes 1.

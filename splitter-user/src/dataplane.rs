@@ -10,9 +10,12 @@ pub mod memory;
 mod sys;
 mod tables;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use splitter_ebpf::abi::{BackendCounters, Verdicts};
+use splitter_ebpf::abi::{BackendCounters, SplitHeader, Verdicts};
+
+use crate::table::split::Slots;
 
 pub use endpoints::{EndpointError, EndpointTable};
 pub use sys::grace_period;
@@ -49,6 +52,15 @@ pub enum PlaneError {
 /// remove it.
 pub type TrackUpdate = (u32, Option<Box<[u16]>>);
 
+/// A service's split tables, for [`DataPlane::install_services`].
+#[derive(Debug)]
+pub struct ServiceTables {
+    /// The service's id.
+    pub service: u16,
+    /// Tables: number, how it is entered, slots.
+    pub tables: Vec<(u8, SplitHeader, Arc<Slots>)>,
+}
+
 /// The tables, and what only their owner can do with them.
 pub trait DataPlane: Send {
     /// The tables.
@@ -57,11 +69,12 @@ pub trait DataPlane: Send {
     /// The tables, to be changed.
     fn tables_mut(&mut self) -> &mut Tables;
 
-    /// Makes the four split tables of a service, all zero, unless it has them.
+    /// Gives services fresh sets of four split tables, filled as said and zero elsewhere, each put in
+    /// place whole: a packet meets the old set or the new one.
     ///
     /// # Errors
-    /// [`PlaneError`]; nothing has changed then.
-    fn add_service(&mut self, service: u16) -> Result<(), PlaneError>;
+    /// [`PlaneError`]; some sets may be in place, so the caller installs the right ones again.
+    fn install_services(&mut self, sets: &[ServiceTables]) -> Result<(), PlaneError>;
 
     /// Gives a service's split tables back.
     ///

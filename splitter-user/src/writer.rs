@@ -390,3 +390,6 @@ fn now_ms() -> u64 {
 fn moment(ms: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_millis(ms)
 }
+
+#[cfg(test)]
+mod tests;

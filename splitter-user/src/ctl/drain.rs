@@ -27,7 +27,7 @@ somebody ended the drain.")]
 pub struct Args {
     /// The service.
     service: String,
-    /// A track's name, or a backend as ADDR:PORT or [V6]:PORT.
+    /// A track's name, or a backend as ADDR:PORT or `[V6]:PORT`.
     #[arg(value_name = "TRACK|BACKEND")]
     what: DrainTarget,
     /// The drain's deadline: 30s, 5m, 1h. Default: the service's own.

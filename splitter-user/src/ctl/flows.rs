@@ -20,7 +20,7 @@ pub struct Args {
     /// On this track.
     #[arg(long)]
     track: Option<String>,
-    /// To this backend: ADDR:PORT or [V6]:PORT.
+    /// To this backend: ADDR:PORT or `[V6]:PORT`.
     #[arg(long)]
     backend: Option<SocketAddr>,
     /// From clients of this network, or this one client.

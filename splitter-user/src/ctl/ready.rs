@@ -11,7 +11,7 @@ Examples:
 pub struct Args {
     /// The service.
     service: String,
-    /// A track's name, or a backend as ADDR:PORT or [V6]:PORT.
+    /// A track's name, or a backend as ADDR:PORT or `[V6]:PORT`.
     #[arg(value_name = "TRACK|BACKEND")]
     what: DrainTarget,
     #[command(flatten)]

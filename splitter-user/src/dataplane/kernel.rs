@@ -5,16 +5,16 @@ use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use aya::Pod;
-use aya::maps::{ArrayOfMaps, Map, MapData, PerCpuArray};
+use aya::maps::{Map, MapData, PerCpuArray};
 use aya::programs::Xdp;
-use splitter_ebpf::abi::{BackendCounters, ROWS, SplitTable, TABLES, TRACKS, TrackTable, Verdicts};
+use splitter_ebpf::abi::{BackendCounters, ROWS, SplitTable, TABLES, TrackTable, Verdicts};
 use splitter_ebpf::flow::TICK_MASK;
 use splitter_ebpf::verdict::REASONS;
 
 use super::endpoints::EndpointTable;
 use super::mapping::Mapping;
 use super::memory::no_memory;
-use super::{DataPlane, PlaneError, Tables, TrackUpdate, sys};
+use super::{DataPlane, PlaneError, ServiceTables, Tables, TrackUpdate, sys};
 use crate::loader::{Keys, LoadError, Loaded, TickRate, read_clock};
 
 /// `BPF_F_MMAPABLE` (include/uapi/linux/bpf.h).
@@ -59,7 +59,9 @@ fn mapped<T: Copy>(
 }
 
 impl Kernel {
-    /// Takes the maps out of a loaded object, and what they hold as it is.
+    /// Takes the maps out of a loaded object, and what they hold as it is. Inner maps are not looked
+    /// at: opening them by id would take CAP_SYS_ADMIN, so an agent that takes over installs its own
+    /// in their place, with the same content.
     ///
     /// # Errors
     /// [`LoadError`].
@@ -73,7 +75,7 @@ impl Kernel {
         let l = &mut loaded;
         let endpoint_tags = mapped(l, "ENDPOINT_TAGS", buckets)?;
         let endpoints = mapped(l, "ENDPOINTS", buckets * 4)?;
-        let mut tables = Tables {
+        let tables = Tables {
             layout,
             keys,
             endpoints: EndpointTable::new(endpoint_tags, endpoints, keys.endpoint),
@@ -91,9 +93,6 @@ impl Kernel {
         if tables.meta().abi_version == 0 {
             tables.meta.write(0, layout.meta(secret, rate.shift));
         }
-        adopt(&splits, layout.services, TABLES, &mut tables.splits)?;
-        let track_tables = (layout.services + 1) * u32::try_from(TRACKS).unwrap_or(1) * 2;
-        adopt(&tracks, track_tables - 1, 1, &mut tables.tracks)?;
         let (splits, tracks) = (outer(splits, "SPLITS")?, outer(tracks, "TRACKS")?);
         Ok(Self {
             tables,
@@ -136,30 +135,6 @@ fn outer(map: Map, name: &'static str) -> Result<MapData, LoadError> {
     }
 }
 
-/// Maps every inner map that an outer one holds already, at indices 0 to `last`.
-fn adopt<K: TryFrom<u32> + Ord, T: Copy>(
-    outer: &Map,
-    last: u32,
-    entries: usize,
-    into: &mut BTreeMap<K, Mapping<T>>,
-) -> Result<(), LoadError> {
-    let outer: ArrayOfMaps<&MapData, MapData> = ArrayOfMaps::try_from(outer)?;
-    for index in 0..=last {
-        match outer.get(&index, 0) {
-            Ok(inner) => {
-                let map = Mapping::of_map(inner.fd().as_fd(), entries)
-                    .map_err(|error| LoadError::Map(aya::maps::MapError::IoError(error)))?;
-                if let Ok(key) = K::try_from(index) {
-                    into.insert(key, map);
-                }
-            }
-            Err(aya::maps::MapError::KeyNotFound) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
-}
-
 /// A fresh mappable array of `entries` values, and its mapping.
 fn inner<T: Copy>(entries: usize) -> Result<(MapData, Mapping<T>), PlaneError> {
     let size = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
@@ -184,21 +159,29 @@ impl DataPlane for Kernel {
         &mut self.tables
     }
 
-    fn add_service(&mut self, service: u16) -> Result<(), PlaneError> {
-        if self.tables.has_service(service) {
+    fn install_services(&mut self, sets: &[ServiceTables]) -> Result<(), PlaneError> {
+        if sets.is_empty() {
             return Ok(());
         }
-        let (map, mapping) = inner::<SplitTable>(TABLES)?;
-        sys::update_batch(
-            self.splits.fd().as_fd(),
-            &[service.into()],
-            &[map.fd().as_fd()],
-        )
-        .map_err(|source| PlaneError::Map {
-            action: "give a service its split tables",
-            source,
+        let mut fresh = Vec::new();
+        for set in sets {
+            let (map, mapping) = inner::<SplitTable>(TABLES)?;
+            for (table, header, slots) in &set.tables {
+                super::tables::fill_split(&mapping, *table, header, slots.as_bytes());
+            }
+            fresh.push((set.service, map, mapping));
+        }
+        let keys: Vec<u32> = fresh.iter().map(|(id, ..)| u32::from(*id)).collect();
+        let maps: Vec<_> = fresh.iter().map(|(_, map, _)| map.fd().as_fd()).collect();
+        sys::update_batch(self.splits.fd().as_fd(), &keys, &maps).map_err(|source| {
+            PlaneError::Map {
+                action: "give services their split tables",
+                source,
+            }
         })?;
-        self.tables.splits.insert(service, mapping);
+        for (id, _, mapping) in fresh {
+            self.tables.splits.insert(id, mapping);
+        }
         Ok(())
     }
 

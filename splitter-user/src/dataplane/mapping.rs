@@ -26,7 +26,8 @@ unsafe impl<T: Send> Send for Mapping<T> {}
 unsafe impl<T: Sync> Sync for Mapping<T> {}
 
 impl<T: Copy> Mapping<T> {
-    const STRIDE_IS_THE_KERNELS: () = assert!(size_of::<T>() % 8 == 0 && align_of::<T>() <= 8);
+    const STRIDE_IS_THE_KERNELS: () =
+        assert!(size_of::<T>().is_multiple_of(8) && align_of::<T>() <= 8);
 
     /// Maps `entries` values of a `BPF_F_MMAPABLE` array.
     ///

@@ -8,7 +8,7 @@ use splitter_ebpf::abi::{BackendCounters, TABLES, Verdicts};
 use splitter_ebpf::verdict::REASONS;
 
 use super::mapping::Mapping;
-use super::{DataPlane, PlaneError, Tables, TrackUpdate};
+use super::{DataPlane, PlaneError, ServiceTables, Tables, TrackUpdate};
 use crate::loader::{Layout, TickRate};
 
 /// The data plane in memory. Its clock stands still until it is set.
@@ -56,11 +56,13 @@ impl DataPlane for Memory {
         &mut self.tables
     }
 
-    fn add_service(&mut self, service: u16) -> Result<(), PlaneError> {
-        if !self.tables.has_service(service) {
-            self.tables
-                .splits
-                .insert(service, Mapping::private(TABLES).map_err(no_memory)?);
+    fn install_services(&mut self, sets: &[ServiceTables]) -> Result<(), PlaneError> {
+        for set in sets {
+            let maps = Mapping::private(TABLES).map_err(no_memory)?;
+            for (table, header, slots) in &set.tables {
+                super::tables::fill_split(&maps, *table, header, slots.as_bytes());
+            }
+            self.tables.splits.insert(set.service, maps);
         }
         Ok(())
     }

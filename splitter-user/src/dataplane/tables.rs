@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use splitter_ebpf::abi::{
-    BUCKET_FLOWS, Backend, Binding, Bucket, ColdKey, Control, Hop, Listener, Meta, Reply, Row,
-    SLOTS, Selector, SplitHeader, SplitTable, TABLES, TrackTable,
+    BUCKET_FLOWS, Backend, Binding, Bucket, ColdKey, Control, Hop, Listener, MAGLEV, Meta, Reply,
+    Row, SLOTS, Selector, SplitHeader, SplitTable, TABLES, TrackTable,
 };
 use splitter_ebpf::flow::Value;
 
@@ -166,13 +166,7 @@ impl Tables {
             .splits
             .get(&service)
             .ok_or(PlaneError::NoService(service))?;
-        let target = maps.pointer(usize::from(table) & (TABLES - 1));
-        // SAFETY: the table is not current, so nothing reads it; both places are valid for the copy
-        // and do not overlap.
-        unsafe {
-            (&raw mut (*target).header).write_volatile(*header);
-            std::ptr::copy_nonoverlapping(slots.as_ptr(), (&raw mut (*target).slots).cast(), SLOTS);
-        }
+        fill_split(maps, table, header, slots);
         Ok(())
     }
 
@@ -217,8 +211,13 @@ impl Tables {
     pub fn track_entry(&self, index: u32, entry: usize) -> u16 {
         self.tracks.get(&index).map_or(0, |map| {
             let table = map.pointer(0);
-            // SAFETY: within the table, for `entry` is bounded by the array's own check.
-            unsafe { (*(&raw const (*table).backends))[entry] }
+            // SAFETY: within the table, for `entry` is kept below its length.
+            unsafe {
+                (&raw const (*table).backends)
+                    .cast::<u16>()
+                    .add(entry.min(MAGLEV - 1))
+                    .read_volatile()
+            }
         })
     }
 
@@ -321,6 +320,17 @@ impl Tables {
         }
     }
 
+    /// Puts a flow into a place, as the program would.
+    #[cfg(test)]
+    pub(crate) fn put_flow(&self, bucket: usize, lane: usize, key: u64, value: Value) {
+        self.flows
+            .word(bucket, offset_of!(Bucket, keys) + lane * 8)
+            .store(key, Ordering::SeqCst);
+        self.flows
+            .word(bucket, offset_of!(Bucket, values) + lane * 8)
+            .store(value.0, Ordering::SeqCst);
+    }
+
     /// The value word of a slot.
     fn value_word(&self, slot: usize) -> &AtomicU64 {
         let (bucket, lane) = (slot / BUCKET_FLOWS, slot % BUCKET_FLOWS);
@@ -347,6 +357,22 @@ impl Tables {
             cold.listener,
         );
         (key == flow.key).then_some(cold)
+    }
+}
+
+/// Fills a split table that nothing reads.
+pub(super) fn fill_split(
+    maps: &Mapping<SplitTable>,
+    table: u8,
+    header: &SplitHeader,
+    slots: &[u8; SLOTS],
+) {
+    let target = maps.pointer(usize::from(table) & (TABLES - 1));
+    // SAFETY: the table is not current, so nothing reads it; both places are valid for the copy
+    // and do not overlap.
+    unsafe {
+        (&raw mut (*target).header).write_volatile(*header);
+        std::ptr::copy_nonoverlapping(slots.as_ptr(), (&raw mut (*target).slots).cast(), SLOTS);
     }
 }
 

@@ -170,6 +170,28 @@ impl<D: DataPlane + 'static> Writer<D> {
         Ok(took)
     }
 
+    /// Goes as far as an agent does that is killed right before its flip, or right after it.
+    #[cfg(test)]
+    pub(super) fn cut_short(&mut self, plan: &mut Plan, flipped: bool) {
+        let request = ChangeRequest::new(crate::api::types::Command::Undo {
+            target: crate::api::types::Target::Service(String::new()),
+        });
+        let actor = Actor {
+            uid: 0,
+            gid: 0,
+            pid: None,
+        };
+        let audit = audit(&request, actor, plan, 0);
+        self.place(plan).expect("a free table");
+        let flip = self.next_flip().expect("a free row");
+        let prepared = self.prepared(plan, flip.from, flip.to, audit);
+        self.store.prepare(&prepared).expect("room in the journal");
+        self.prepare_tables(plan, &flip).expect("memory");
+        if flipped {
+            self.plane.tables().flip(flip.to);
+        }
+    }
+
     /// Notes since when the old tables and the old row are out of use, and asks for the grace period
     /// after which they may be written again.
     fn retire(&mut self, plan: &Plan, flip: &Flip, sequence: u64) {
@@ -224,7 +246,9 @@ impl<D: DataPlane + 'static> Writer<D> {
             ) else {
                 continue;
             };
-            self.plane.add_service(id)?;
+            if !self.plane.tables().has_service(id) {
+                self.plane.install_services(&[self.tables_for(id, after)])?;
+            }
             let kept = self.world.services.get(name).is_some_and(|before| {
                 let anchored = before
                     .anchor
@@ -247,6 +271,21 @@ impl<D: DataPlane + 'static> Writer<D> {
         Ok(())
     }
 
+    /// A binding knows one flip. If listeners are to change their owner again, a packet that still
+    /// reads the selector of before the last flip must be done first.
+    fn settle_bindings(&self, plan: &Plan) -> Result<(), ApiError> {
+        match self.tidy_after {
+            Some(flip)
+                if owners(&self.world) != owners(&plan.next) && !self.grace.wait_for(flip) =>
+            {
+                Err(ApiError::internal(
+                    "no grace period passes: the kernel holds an old owner of a listener in use",
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Lets listeners change their owner with the flip to `to`.
     fn rebind(&self, before: &World, after: &World, to: Selector) {
         let (old, new) = (owners(before), owners(after));
@@ -265,7 +304,7 @@ impl<D: DataPlane + 'static> Writer<D> {
                 != (record.address, record.port, record.protocol)
             {
                 self.plane.tables().write_listener(id, record);
-            } else if was != is || there.binding != Binding::new(is, is, to.short()).0 {
+            } else if was != is {
                 self.plane.tables().bind(id, binding);
             }
         }

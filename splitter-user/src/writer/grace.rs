@@ -99,11 +99,11 @@ impl Drop for Grace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::mpsc::channel;
+    use std::sync::mpsc::sync_channel;
 
     #[test]
     fn a_grace_period_that_began_before_a_flip_does_not_count_for_it() {
-        let (release, released) = channel::<()>();
+        let (release, released) = sync_channel::<()>(1);
         let grace =
             Grace::start(move || released.recv().map_err(io::Error::other)).expect("a thread");
         grace.request(1);

@@ -110,7 +110,7 @@ impl<D: DataPlane + 'static> Writer<D> {
         }
         self.judge_flow_table();
         self.observe.seconds += 1;
-        if self.observe.seconds % u64::try_from(WINDOW).unwrap_or(60) == 0
+        if self.observe.seconds.is_multiple_of(60)
             && let Err(error) = self.store.maintain()
         {
             tracing::warn!(%error, "cannot tidy the journal");

@@ -3,15 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use splitter_ebpf::abi::{Binding, ROWS, Row, Selector};
 use tokio::sync::watch;
 
 use super::{Grace, Writer, WriterError, observe, record, scan, sync};
-use crate::dataplane::{DataPlane, PlaneError};
+use crate::dataplane::{DataPlane, ServiceTables};
 use crate::nexthop::NextHops;
-use crate::state::{IdState, World};
+use crate::state::{IdState, ServiceState, World};
 use crate::store::Store;
 
 impl<D: DataPlane + 'static> Writer<D> {
@@ -58,6 +59,7 @@ impl<D: DataPlane + 'static> Writer<D> {
             writer.world.services.insert(record.name, service);
         }
         record::read_ids(&writer.store.load_ids()?, &mut writer.world)?;
+        writer.forget_former_services();
         writer.make_good(adopted)?;
         writer.need_proof_of_all();
         writer.publish_addresses();
@@ -86,8 +88,26 @@ impl<D: DataPlane + 'static> Writer<D> {
         Ok(())
     }
 
+    /// Frees the numbers of services that were deleted right before the last agent ended.
+    fn forget_former_services(&mut self) {
+        let former: Vec<u16> = self
+            .world
+            .service_ids
+            .iter()
+            .filter(|(_, name, _)| !self.world.services.contains_key(*name))
+            .map(|(id, _, _)| id)
+            .collect();
+        for id in former {
+            self.world.service_ids.free(id);
+        }
+    }
+
     /// Makes the tables hold what the journal says.
     fn make_good(&mut self, adopted: bool) -> Result<(), WriterError> {
+        if adopted {
+            // The last agent may have flipped a moment ago.
+            self.plane.barrier()?;
+        }
         let world = self.world.clone();
         let mut selector = self.plane.tables().selector();
         if !adopted {
@@ -135,48 +155,32 @@ impl<D: DataPlane + 'static> Writer<D> {
         } else {
             Row { table: [0; 4096] }
         };
-        let mut repaired = !adopted;
+        let mut sets = Vec::new();
         for (name, id) in ids {
-            let Some(service) = world.services.get(&name) else {
+            let Some(service) = self.world.services.get_mut(&name) else {
                 continue;
             };
-            self.plane.add_service(id)?;
-            let current = &mut row.table[usize::from(id)];
-            let agrees = *current == service.split.table
-                && self.holds(id, &service.split)?
-                && service
-                    .anchor
-                    .as_ref()
-                    .map_or(Ok(true), |anchor| self.holds(id, &anchor.split))?;
-            if agrees && adopted {
-                continue;
-            }
-            if adopted {
-                tracing::warn!(
-                    service = name,
-                    "the data plane has another split than the journal: putting it right"
-                );
-            }
-            repaired = true;
-            self.replace_split(&name, id, *current, adopted)?;
-            let table = self
-                .world
-                .services
-                .get(&name)
-                .map_or(0, |service| service.split.table);
-            row.table[usize::from(id)] = table;
-        }
-        if repaired {
-            let next = if adopted { (selector.row() + 1) % 8 } else { 0 };
-            self.plane.tables().write_row(next, &row);
-            let sequence = if adopted {
-                selector.sequence() + 1
+            // Where the data plane looks already; the same content is put there.
+            let current = if adopted {
+                row.table[usize::from(id)] % 4
             } else {
-                selector.sequence()
+                service.split.table % 4
             };
-            self.plane
-                .tables()
-                .flip(Selector::new(sequence, u8::try_from(next).unwrap_or(0)));
+            row.table[usize::from(id)] = current;
+            service.split.table = current;
+            if let Some(anchor) = &mut service.anchor {
+                anchor.split.table = (current + 1) % 4;
+            }
+            sets.push((name, id));
+        }
+        let sets: Vec<ServiceTables> = sets
+            .iter()
+            .filter_map(|(name, id)| Some(self.tables_for(*id, self.world.services.get(name)?)))
+            .collect();
+        self.plane.install_services(&sets)?;
+        if !adopted {
+            self.plane.tables().write_row(0, &row);
+            self.plane.tables().flip(selector);
         }
         self.plane.barrier()?;
         self.plane.tables_mut().endpoints.settle();
@@ -184,44 +188,21 @@ impl<D: DataPlane + 'static> Writer<D> {
         Ok(())
     }
 
-    fn holds(&self, id: u16, split: &crate::state::Split) -> Result<bool, PlaneError> {
-        let (header, slots) = self.plane.tables().read_split(id, split.table)?;
-        Ok(header == split.header(&self.secret) && slots.as_slice() == split.slots.as_bytes())
-    }
-
-    /// Writes a service's splits into tables that are not current.
-    fn replace_split(
-        &mut self,
-        name: &str,
-        id: u16,
-        current: u8,
-        adopted: bool,
-    ) -> Result<(), PlaneError> {
-        let secret = self.secret;
-        let Some(service) = self.world.services.get_mut(name) else {
-            return Ok(());
-        };
-        if adopted {
-            let free: Vec<u8> = (0..4).filter(|table| *table != current).collect();
-            service.split.table = free[0];
-            if let Some(anchor) = &mut service.anchor {
-                anchor.split.table = free[1];
-            }
+    /// A service's splits, each in its table.
+    pub(super) fn tables_for(&self, id: u16, service: &ServiceState) -> ServiceTables {
+        let anchor = service.anchor.as_ref().map(|anchor| &anchor.split);
+        let splits = anchor.into_iter().chain([&service.split]);
+        ServiceTables {
+            service: id,
+            tables: splits
+                .map(|split| {
+                    (
+                        split.table,
+                        split.header(&self.secret),
+                        Arc::clone(&split.slots),
+                    )
+                })
+                .collect(),
         }
-        let tables = self.plane.tables();
-        for split in service
-            .anchor
-            .iter()
-            .map(|anchor| &anchor.split)
-            .chain([&service.split])
-        {
-            tables.write_split(
-                id,
-                split.table,
-                &split.header(&secret),
-                split.slots.as_bytes(),
-            )?;
-        }
-        Ok(())
     }
 }

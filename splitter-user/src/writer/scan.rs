@@ -130,6 +130,18 @@ impl Scan {
 }
 
 impl<D: DataPlane + 'static> Writer<D> {
+    /// Scans that have ended.
+    #[cfg(test)]
+    pub(super) fn scan_cycle(&self) -> u64 {
+        self.scan.cycle
+    }
+
+    /// Lets the next scan begin at once.
+    #[cfg(test)]
+    pub(super) fn scan_now(&mut self) {
+        self.scan.due = Instant::now();
+    }
+
     /// How long the writer may wait for requests.
     pub(super) fn next_work(&self, now: Instant) -> Duration {
         if self.scan.running.is_some() {
