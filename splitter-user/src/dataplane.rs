@@ -18,7 +18,7 @@ use splitter_ebpf::abi::{BackendCounters, SplitHeader, Verdicts};
 use crate::table::split::Slots;
 
 pub use endpoints::{EndpointError, EndpointTable};
-pub use sys::grace_period;
+pub use sys::{detach_link, grace_period};
 pub use tables::{FlowSlot, Tables, WayBack};
 
 /// What can go wrong between the agent and the data plane.

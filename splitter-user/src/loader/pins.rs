@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use aya::maps::{MapData, MapError};
 use splitter_ebpf::abi::{ABI_VERSION, Meta};
 
+use super::attach::end_link;
 use super::layout::Layout;
 use super::object::{LoadError, load};
 use crate::dataplane::kernel::Kernel;
@@ -186,6 +187,9 @@ impl Pins {
     /// [`PinError::Io`].
     pub fn remove(&self) -> Result<(), PinError> {
         // Links first: no packet may meet a program whose maps are going.
+        for link in fs::read_dir(self.links()).into_iter().flatten().flatten() {
+            end_link(&link.path()).map_err(io_error("remove", &link.path()))?;
+        }
         remove_tree(&self.links())?;
         remove_tree(&self.directory())?;
         remove_tree(&self.root.join("pins-new"))?;

@@ -43,6 +43,8 @@ impl<D: DataPlane + 'static> Writer<D> {
         if plan.is_empty() {
             return Ok(plan.changes);
         }
+        self.observe_new(&plan.next)
+            .map_err(|error| ApiError::internal(format!("nothing was changed: {error}")))?;
         let audit = audit(request, actor, &plan, now);
         self.place(&mut plan)?;
         let flip = self
