@@ -101,14 +101,15 @@ impl EndpointTable {
                 .find(|lane| tags::get(word, *lane) == 0 && !self.freed.contains(&(bucket, *lane)));
             if let Some(lane) = free {
                 self.entries.write(bucket * tags::LANES + lane, endpoint);
-                self.tags
-                    .word(bucket, 0)
-                    .store(tags::with(word, lane, tag), Ordering::Release);
                 if attempt == 1 {
+                    // First, so that the entry is never there and not to be found.
                     self.tags
                         .word(buckets[0], 0)
                         .fetch_or(tags::OVERFLOWED, Ordering::Release);
                 }
+                self.tags
+                    .word(bucket, 0)
+                    .store(tags::with(word, lane, tag), Ordering::Release);
                 return Ok(());
             }
         }
