@@ -89,7 +89,7 @@ pub struct Portless {
 /// What a [`Portless`] packet is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
-    /// An echo request with a whole header, to be answered.
+    /// A whole echo request, to be answered.
     EchoRequest,
     /// Something whose fate at a VIP is this.
     Fate(Reason),
@@ -155,7 +155,7 @@ fn parse_v4(packet: &impl Packet) -> Parsed {
         UDP if packet.has(l4 + UDP_HEADER) => 0,
         ICMP if packet.has(l4 + ICMP_HEADER) => {
             let what = match (packet.byte(l4), packet.byte(l4 + 1)) {
-                (8, 0) => What::EchoRequest,
+                (8, 0) => echo(packet, IPV4, total_v4(packet)),
                 // Unreachable, source quench, redirect, time exceeded, parameter problem (RFC 792).
                 (3 | 4 | 5 | 11 | 12, _) => What::Fate(Reason::IcmpError),
                 _ => What::Fate(Reason::HostIcmp),
@@ -177,6 +177,29 @@ fn parse_v4(packet: &impl Packet) -> Parsed {
         protocol: packet.byte(ETHERNET + 9),
         flags,
     })
+}
+
+/// The length that an IPv4 header gives its packet.
+#[inline(always)]
+fn total_v4(packet: &impl Packet) -> usize {
+    u16::from_be(packet.half(ETHERNET + 2)) as usize
+}
+
+/// The length that an IPv6 header gives its payload.
+#[inline(always)]
+fn payload_v6(packet: &impl Packet) -> usize {
+    u16::from_be(packet.half(ETHERNET + 4)) as usize
+}
+
+/// An echo request behind a header of `header` bytes, if its packet of `length` bytes is whole: no
+/// broken one is sent on as a reply.
+#[inline(always)]
+fn echo(packet: &impl Packet, header: usize, length: usize) -> What {
+    if length >= header + ICMP_HEADER && ETHERNET + length <= packet.length() {
+        What::EchoRequest
+    } else {
+        What::Fate(Reason::Malformed)
+    }
 }
 
 #[inline(always)]
@@ -203,7 +226,7 @@ fn parse_v6(packet: &impl Packet) -> Parsed {
         UDP if packet.has(l4 + UDP_HEADER) => 0,
         ICMPV6 if packet.has(l4 + ICMP_HEADER) => {
             let what = match (packet.byte(l4), packet.byte(l4 + 1)) {
-                (128, 0) => What::EchoRequest,
+                (128, 0) => echo(packet, IPV6, IPV6 + payload_v6(packet)),
                 // Error messages have types below 128 (RFC 4443 section 2.1).
                 (0..=127, _) => What::Fate(Reason::IcmpError),
                 _ => What::Fate(Reason::HostIcmp),
@@ -266,14 +289,8 @@ fn tagged_destination(packet: &impl Packet, ethertype: u16, at: usize) -> Parsed
 #[inline(always)]
 pub fn payload(packet: &impl Packet, segment: &Segment, family: Family) -> Option<bool> {
     let (l4, length) = match family {
-        Family::V4 => {
-            let total = u16::from_be(packet.half(ETHERNET + 2)) as usize;
-            (ETHERNET + IPV4, total.checked_sub(IPV4)?)
-        }
-        Family::V6 => (
-            ETHERNET + IPV6,
-            u16::from_be(packet.half(ETHERNET + 4)) as usize,
-        ),
+        Family::V4 => (ETHERNET + IPV4, total_v4(packet).checked_sub(IPV4)?),
+        Family::V6 => (ETHERNET + IPV6, payload_v6(packet)),
     };
     if l4 + length > packet.length() {
         return None;

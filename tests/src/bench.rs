@@ -16,6 +16,8 @@ pub use world::World;
 
 use anyhow::Result;
 
+use crate::rig::{isolate, route_to_clients};
+
 /// Which cases to measure, and how long.
 #[derive(Debug, Clone)]
 pub struct Choice {
@@ -36,7 +38,8 @@ impl Choice {
 /// # Errors
 /// What the kernel says.
 pub fn run(choice: &Choice) -> Result<Report> {
-    world::enter_network()?;
+    isolate()?;
+    route_to_clients()?;
     pin_to_cpu(0)?;
     let (mut small, mut large) = (World::small()?, World::large()?);
     let mut report = Report {

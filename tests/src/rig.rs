@@ -5,20 +5,27 @@
 //! a next hop over 1 gives `XDP_TX`, and over any other index `XDP_REDIRECT`.
 
 mod flips;
+mod network;
 mod packet;
 mod run;
 mod service;
 
+pub use network::{isolate, route_to_clients};
 pub use packet::{BALANCER_MAC, CLIENT_MAC, Echo, Segment, mac_of, tcp, udp};
 pub use run::{DROP, Outcome, PASS, REDIRECT, Runner, TX};
 pub use service::{Plan, Server, Service, all, split};
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::thread::sleep;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use splitter_ebpf::abi::Pair;
+use splitter_ebpf::endpoint::{flow_key_v4, flow_key_v6};
+use splitter_ebpf::flow::TICK_MASK;
 use splitter_ebpf::verdict::Reason;
+use splitter_ebpf::wire::{WireAddress, WirePort};
 use splitter_user::dataplane::kernel::Kernel;
 use splitter_user::dataplane::{DataPlane as _, FlowSlot, Tables};
 use splitter_user::loader::{Layout, Loaded, load};
@@ -57,15 +64,14 @@ impl Rig {
         Self::sized(SMALL)
     }
 
-    /// A rig with tables of these sizes.
+    /// A rig with tables of these sizes, in a network of this thread's own.
     ///
     /// # Errors
     /// As for [`Rig::new`].
     pub fn sized(layout: Layout) -> Result<Self> {
-        Self::of(
-            load(layout, &SECRET, None)
-                .context("packet tests load the XDP program: run them as root")?,
-        )
+        isolate()?;
+        let loaded = load(layout, &SECRET, None);
+        Self::of(loaded.context("packet tests load the XDP program: run them as root")?)
     }
 
     /// A rig over an object that is loaded with [`SECRET`].
@@ -146,6 +152,43 @@ impl Rig {
         self.tables()
             .scan(0..self.tables().flow_buckets(), |flow| flows.push(flow));
         flows
+    }
+
+    /// The flow of a client's packet to a listener, if it is pinned.
+    #[must_use]
+    pub fn flow(&self, packet: &Segment, listener: u16) -> Option<FlowSlot> {
+        let key = self.key(packet, listener);
+        let (mut found, mut count) = (None, 0);
+        self.tables().scan(0..self.tables().flow_buckets(), |flow| {
+            if flow.key == key {
+                found = Some(flow);
+                count += 1;
+            }
+        });
+        assert!(count <= 1, "{count} entries of one flow");
+        found
+    }
+
+    /// The name of the flow of a client's packet to a listener.
+    #[must_use]
+    pub fn key(&self, packet: &Segment, listener: u16) -> u64 {
+        let port = WirePort::new(packet.from.port());
+        match WireAddress::from(packet.from.ip()) {
+            address if packet.from.is_ipv4() => flow_key_v4(address.0[0], port, listener),
+            address => flow_key_v6(self.tables().keys.fingerprint, address, port, listener),
+        }
+    }
+
+    /// Waits until the packets' clock has gone on by so many ticks.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn wait_ticks(&self, ticks: u32) -> Result<()> {
+        let start = self.plane.now()?;
+        while self.plane.now()?.wrapping_sub(start) & TICK_MASK < ticks {
+            sleep(Duration::from_millis(10));
+        }
+        Ok(())
     }
 
     /// Frees every flow.

@@ -19,6 +19,9 @@ pub fn forward<const V6: bool>(frame: &mut Frame, segment: &Segment, listener: u
     let Some(payload) = payload(frame, segment, family::<V6>()) else {
         return no(Reason::Malformed);
     };
+    if !may_hop(frame, family::<V6>()) {
+        return no(Reason::TtlExpired);
+    }
     let name = Name::new(flow_key::<V6>(
         segment.source,
         segment.source_port,
@@ -125,9 +128,6 @@ fn deliver<const V6: bool>(
     let hop = current_hop(backend);
     if hop.ifindex == 0 {
         return no(Reason::NoNextHop);
-    }
-    if !may_hop(frame, family::<V6>()) {
-        return no(Reason::TtlExpired);
     }
     let port = if backend.port == WirePort(0) {
         segment.destination_port

@@ -1,8 +1,5 @@
-use std::process::Command;
-
 use anyhow::{Context as _, Result, ensure};
 use aya::include_bytes_aligned;
-use rustix::thread::{UnshareFlags, unshare_unsafe};
 use splitter_ebpf::drive::Drive;
 use splitter_ebpf::flow::State;
 use splitter_ebpf::wire::TCP;
@@ -31,27 +28,6 @@ pub struct World {
     pub(super) nothing: Runner,
     pub(super) drivers: [Driver; 2],
     pub(super) drive: Mapping<Drive>,
-}
-
-/// A network of our own: test runs enter by its `lo`, and clients are behind a veth with a known
-/// neighbour.
-pub(super) fn enter_network() -> Result<()> {
-    // SAFETY: no other thread runs yet, and no file descriptor is unshared.
-    unsafe { unshare_unsafe(UnshareFlags::NEWNET) }
-        .context("a network namespace of its own: run the bench as root")?;
-    let script = "ip link set lo up && ip link add clients type veth peer name far && \
-        ip link set clients up && ip link set far up && \
-        ip address add 198.18.255.1/16 dev clients && ip address add 2001:db8::ff:1/64 dev clients nodad && \
-        ip neighbour add 198.18.255.2 lladdr 02:c0:00:00:00:01 dev clients nud permanent && \
-        ip neighbour add 2001:db8::ff:2 lladdr 02:c0:00:00:00:01 dev clients nud permanent && \
-        ip route add 198.19.0.0/16 via 198.18.255.2 && ip route add 2001:db8:c::/48 via 2001:db8::ff:2 && \
-        echo 1 > /proc/sys/net/ipv4/ip_forward && echo 1 > /proc/sys/net/ipv6/conf/all/forwarding";
-    let status = Command::new("sh")
-        .args(["-c", script])
-        .status()
-        .context("run ip(8)")?;
-    ensure!(status.success(), "the bench's network could not be made");
-    Ok(())
 }
 
 impl World {
