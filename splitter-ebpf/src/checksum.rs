@@ -18,6 +18,14 @@ impl Difference {
         Self(self.0 + (!old) as u64 + new as u64)
     }
 
+    /// Adds the change of a 64-bit word from `old` to `new`, both in memory order.
+    #[must_use]
+    #[inline(always)]
+    pub const fn long(self, old: u64, new: u64) -> Self {
+        self.word(old as u32, new as u32)
+            .word((old >> 32) as u32, (new >> 32) as u32)
+    }
+
     /// Adds the change of a 16-bit word from `old` to `new`, both in memory order.
     #[must_use]
     #[inline(always)]
@@ -106,6 +114,9 @@ mod tests {
     #[test]
     fn udp_without_a_checksum_keeps_none_and_a_computed_zero_becomes_all_ones() {
         assert_eq!(Difference::NONE.half(1, 2).apply_udp(0), 0);
-        assert_eq!(Difference::NONE.half(0x5555, 0x3285).apply_udp(0xdd2f), 0xffff);
+        assert_eq!(
+            Difference::NONE.half(0x5555, 0x3285).apply_udp(0xdd2f),
+            0xffff
+        );
     }
 }

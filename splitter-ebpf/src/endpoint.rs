@@ -38,27 +38,48 @@ pub mod tags {
     }
 }
 
-/// The hash of an endpoint: its bucket in the lower bits, its second bucket from bit 24 on, its tag
-/// at the top.
+/// The hash of an endpoint, good in its upper half.
 #[must_use]
 #[inline(always)]
 pub fn endpoint_hash(seed: Key, address: WireAddress, meta: u64) -> u64 {
     let [a, b] = address.halves();
-    scatter(seed, a ^ b.rotate_left(29) ^ meta.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    spread(seed, a ^ b.wrapping_mul(0x9e37_79b9_7f4a_7c15), meta)
 }
 
 /// The same for IPv4, whose address is one word.
 #[must_use]
 #[inline(always)]
 pub fn endpoint_hash_v4(seed: Key, address: u32, meta: u64) -> u64 {
-    scatter(seed, address as u64 ^ meta.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    spread(seed, address as u64, meta)
+}
+
+/// One multiplication by a secret odd number, whose upper bits are universal (Dietzfelbinger et al.,
+/// 1997): foreign traffic pays for this twice a packet, and what is found is compared in full.
+#[inline(always)]
+const fn spread(seed: Key, address: u64, meta: u64) -> u64 {
+    let word = address ^ (meta << 32) ^ seed[0];
+    (word ^ (word >> 32)).wrapping_mul(seed[1] | 1)
 }
 
 /// The tag of an endpoint's hash: 15 bits, never 0.
 #[must_use]
 #[inline(always)]
 pub const fn endpoint_tag(hash: u64) -> u64 {
-    (hash >> 49) | ((hash >> 49 == 0) as u64)
+    (hash >> 49) | 1
+}
+
+/// The bucket where an endpoint lies unless that was full, in a table of `mask` + 1.
+#[must_use]
+#[inline(always)]
+pub const fn endpoint_home(hash: u64, mask: u32) -> u32 {
+    (hash >> 32) as u32 & mask
+}
+
+/// Its other bucket; now and then the same.
+#[must_use]
+#[inline(always)]
+pub const fn endpoint_overflow(hash: u64, mask: u32) -> u32 {
+    (hash >> 22) as u32 & mask
 }
 
 /// The name of an IPv4 flow, exact in 64 bits.
@@ -121,12 +142,20 @@ pub struct FlowTuple {
 impl FlowTuple {
     #[inline(always)]
     const fn ports(&self) -> u64 {
-        self.client_port.0 as u64 | ((self.vip_port.0 as u64) << 16) | ((self.protocol as u64) << 32)
+        self.client_port.0 as u64
+            | ((self.vip_port.0 as u64) << 16)
+            | ((self.protocol as u64) << 32)
     }
 
     #[inline(always)]
     fn hash_v4(&self, key: Key) -> u64 {
-        siphash13(key, [self.client.0[0] as u64 | ((self.vip.0[0] as u64) << 32), self.ports()])
+        siphash13(
+            key,
+            [
+                self.client.0[0] as u64 | ((self.vip.0[0] as u64) << 32),
+                self.ports(),
+            ],
+        )
     }
 
     #[inline(always)]
@@ -136,44 +165,36 @@ impl FlowTuple {
         siphash13(key, [a, b, c, d, self.ports()])
     }
 
-    /// The slot of an IPv4 flow.
+    /// The slot of an IPv4 flow, and the entry of a track table that it takes.
+    ///
+    /// Disjoint bits of one pseudo-random value know nothing of each other, so one hash of the whole
+    /// tuple serves for both. A slot that goes by the client's address alone has a hash of its own.
     #[must_use]
     #[inline(always)]
-    pub fn slot_v4(&self, header: &SplitHeader) -> u16 {
-        let hash = if header.affinity == Affinity::ClientIp as u32 {
-            siphash13(header.split_key, [(self.client.0[0] & header.mask_v4) as u64])
-        } else {
-            self.hash_v4(header.split_key)
-        };
-        hash as u16
+    pub fn place_v4(&self, header: &SplitHeader) -> (u16, u32) {
+        if header.affinity == Affinity::ClientIp as u32 {
+            let client = siphash13(
+                header.split_key,
+                [(self.client.0[0] & header.mask_v4) as u64],
+            );
+            return (client as u16, entry(self.hash_v4(header.track_key)));
+        }
+        let hash = self.hash_v4(header.split_key);
+        (hash as u16, entry(hash))
     }
 
-    /// The slot of an IPv6 flow.
+    /// The same for an IPv6 flow.
     #[must_use]
     #[inline(always)]
-    pub fn slot_v6(&self, header: &SplitHeader) -> u16 {
-        let hash = if header.affinity == Affinity::ClientIp as u32 {
+    pub fn place_v6(&self, header: &SplitHeader) -> (u16, u32) {
+        if header.affinity == Affinity::ClientIp as u32 {
             let [a, b] = self.client.halves();
             let [c, d] = header.mask_v6.halves();
-            siphash13(header.split_key, [a & c, b & d])
-        } else {
-            self.hash_v6(header.split_key)
-        };
-        hash as u16
-    }
-
-    /// The entry of a track table that an IPv4 flow takes.
-    #[must_use]
-    #[inline(always)]
-    pub fn entry_v4(&self, header: &SplitHeader) -> u32 {
-        entry(self.hash_v4(header.track_key))
-    }
-
-    /// The entry of a track table that an IPv6 flow takes.
-    #[must_use]
-    #[inline(always)]
-    pub fn entry_v6(&self, header: &SplitHeader) -> u32 {
-        entry(self.hash_v6(header.track_key))
+            let client = siphash13(header.split_key, [a & c, b & d]);
+            return (client as u16, entry(self.hash_v6(header.track_key)));
+        }
+        let hash = self.hash_v6(header.split_key);
+        (hash as u16, entry(hash))
     }
 }
 

@@ -108,7 +108,10 @@ mod tests {
         }
         assert_eq!(siphash13([0, 0], [7]), expected(&[7]));
         assert_eq!(siphash13([0, 0], [1, u64::MAX]), expected(&[1, u64::MAX]));
-        assert_eq!(siphash13([0, 0], [1, 2, 3, 4, 5]), expected(&[1, 2, 3, 4, 5]));
+        assert_eq!(
+            siphash13([0, 0], [1, 2, 3, 4, 5]),
+            expected(&[1, 2, 3, 4, 5])
+        );
     }
 
     #[test]
@@ -118,7 +121,10 @@ mod tests {
             buckets[(scatter([1, 2], key << 16) & 0xff) as usize] += 1;
         }
         // 256 expected in each; eight standard deviations (16) either side.
-        assert!(buckets.iter().all(|n| (128..=384).contains(n)), "{buckets:?}");
+        assert!(
+            buckets.iter().all(|n| (128..=384).contains(n)),
+            "{buckets:?}"
+        );
     }
 
     #[test]

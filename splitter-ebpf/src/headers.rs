@@ -22,6 +22,8 @@ pub trait Packet {
     fn half(&self, at: usize) -> u16;
     /// Four bytes at `at`.
     fn word(&self, at: usize) -> u32;
+    /// Eight bytes at `at`.
+    fn long(&self, at: usize) -> u64;
 }
 
 /// A frame that can be changed in place, under the rule of [`Packet`].
@@ -32,6 +34,8 @@ pub trait PacketMut: Packet {
     fn set_half(&mut self, at: usize, value: u16);
     /// Stores four bytes in memory order.
     fn set_word(&mut self, at: usize, value: u32);
+    /// Stores eight bytes in memory order.
+    fn set_long(&mut self, at: usize, value: u64);
 }
 
 /// Length of an Ethernet header.
@@ -85,7 +89,7 @@ pub struct Portless {
 /// What a [`Portless`] packet is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
-    /// An echo request with a whole header, to be answered.
+    /// A whole echo request, to be answered.
     EchoRequest,
     /// Something whose fate at a VIP is this.
     Fate(Reason),
@@ -129,10 +133,18 @@ fn parse_v4(packet: &impl Packet) -> Parsed {
     }
     let destination = WireAddress::v4(packet.word(ETHERNET + 16));
     let fate = |reason| {
-        Parsed::Portless(Portless { destination, family: Family::V4, what: What::Fate(reason) })
+        Parsed::Portless(Portless {
+            destination,
+            family: Family::V4,
+            what: What::Fate(reason),
+        })
     };
     if version_ihl != 0x45 {
-        return fate(if version_ihl < 0x45 { Reason::Malformed } else { Reason::Ipv4Options });
+        return fate(if version_ihl < 0x45 {
+            Reason::Malformed
+        } else {
+            Reason::Ipv4Options
+        });
     }
     if packet.half(ETHERNET + 6) & FRAGMENT != 0 {
         return fate(Reason::Fragment);
@@ -143,12 +155,16 @@ fn parse_v4(packet: &impl Packet) -> Parsed {
         UDP if packet.has(l4 + UDP_HEADER) => 0,
         ICMP if packet.has(l4 + ICMP_HEADER) => {
             let what = match (packet.byte(l4), packet.byte(l4 + 1)) {
-                (8, 0) => What::EchoRequest,
+                (8, 0) => echo(packet, IPV4, total_v4(packet)),
                 // Unreachable, source quench, redirect, time exceeded, parameter problem (RFC 792).
                 (3 | 4 | 5 | 11 | 12, _) => What::Fate(Reason::IcmpError),
                 _ => What::Fate(Reason::HostIcmp),
             };
-            return Parsed::Portless(Portless { destination, family: Family::V4, what });
+            return Parsed::Portless(Portless {
+                destination,
+                family: Family::V4,
+                what,
+            });
         }
         TCP | UDP | ICMP => return fate(Reason::Malformed),
         _ => return fate(Reason::Foreign),
@@ -163,9 +179,32 @@ fn parse_v4(packet: &impl Packet) -> Parsed {
     })
 }
 
+/// The length that an IPv4 header gives its packet.
+#[inline(always)]
+fn total_v4(packet: &impl Packet) -> usize {
+    u16::from_be(packet.half(ETHERNET + 2)) as usize
+}
+
+/// The length that an IPv6 header gives its payload.
+#[inline(always)]
+fn payload_v6(packet: &impl Packet) -> usize {
+    u16::from_be(packet.half(ETHERNET + 4)) as usize
+}
+
+/// An echo request behind a header of `header` bytes, if its packet of `length` bytes is whole: no
+/// broken one is sent on as a reply.
+#[inline(always)]
+fn echo(packet: &impl Packet, header: usize, length: usize) -> What {
+    if length >= header + ICMP_HEADER && ETHERNET + length <= packet.length() {
+        What::EchoRequest
+    } else {
+        What::Fate(Reason::Malformed)
+    }
+}
+
 #[inline(always)]
 fn address_v6(packet: &impl Packet, at: usize) -> WireAddress {
-    WireAddress([packet.word(at), packet.word(at + 4), packet.word(at + 8), packet.word(at + 12)])
+    WireAddress::from_halves([packet.long(at), packet.long(at + 8)])
 }
 
 #[inline(always)]
@@ -175,7 +214,11 @@ fn parse_v6(packet: &impl Packet) -> Parsed {
     }
     let destination = address_v6(packet, ETHERNET + 24);
     let fate = |reason| {
-        Parsed::Portless(Portless { destination, family: Family::V6, what: What::Fate(reason) })
+        Parsed::Portless(Portless {
+            destination,
+            family: Family::V6,
+            what: What::Fate(reason),
+        })
     };
     let l4 = ETHERNET + IPV6;
     let flags = match packet.byte(ETHERNET + 6) {
@@ -183,12 +226,16 @@ fn parse_v6(packet: &impl Packet) -> Parsed {
         UDP if packet.has(l4 + UDP_HEADER) => 0,
         ICMPV6 if packet.has(l4 + ICMP_HEADER) => {
             let what = match (packet.byte(l4), packet.byte(l4 + 1)) {
-                (128, 0) => What::EchoRequest,
+                (128, 0) => echo(packet, IPV6, IPV6 + payload_v6(packet)),
                 // Error messages have types below 128 (RFC 4443 section 2.1).
                 (0..=127, _) => What::Fate(Reason::IcmpError),
                 _ => What::Fate(Reason::HostIcmp),
             };
-            return Parsed::Portless(Portless { destination, family: Family::V6, what });
+            return Parsed::Portless(Portless {
+                destination,
+                family: Family::V6,
+                what,
+            });
         }
         TCP | UDP | ICMPV6 => return fate(Reason::Malformed),
         44 => return fate(Reason::Fragment),
@@ -229,7 +276,11 @@ fn tagged_destination(packet: &impl Packet, ethertype: u16, at: usize) -> Parsed
         ETHERTYPE_IPV6 if packet.has(at + IPV6) => (address_v6(packet, at + 24), Family::V6),
         _ => return Parsed::NotIp,
     };
-    Parsed::Portless(Portless { destination, family, what: What::Fate(Reason::VlanTag) })
+    Parsed::Portless(Portless {
+        destination,
+        family,
+        what: What::Fate(Reason::VlanTag),
+    })
 }
 
 /// Whether the lengths of a segment of `family` agree with each other and with the frame, and then
@@ -238,11 +289,8 @@ fn tagged_destination(packet: &impl Packet, ethertype: u16, at: usize) -> Parsed
 #[inline(always)]
 pub fn payload(packet: &impl Packet, segment: &Segment, family: Family) -> Option<bool> {
     let (l4, length) = match family {
-        Family::V4 => {
-            let total = u16::from_be(packet.half(ETHERNET + 2)) as usize;
-            (ETHERNET + IPV4, total.checked_sub(IPV4)?)
-        }
-        Family::V6 => (ETHERNET + IPV6, u16::from_be(packet.half(ETHERNET + 4)) as usize),
+        Family::V4 => (ETHERNET + IPV4, total_v4(packet).checked_sub(IPV4)?),
+        Family::V6 => (ETHERNET + IPV6, payload_v6(packet)),
     };
     if l4 + length > packet.length() {
         return None;
@@ -280,6 +328,11 @@ impl Packet for Frame<'_> {
     fn word(&self, at: usize) -> u32 {
         u32::from_ne_bytes([self.0[at], self.0[at + 1], self.0[at + 2], self.0[at + 3]])
     }
+    fn long(&self, at: usize) -> u64 {
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&self.0[at..at + 8]);
+        u64::from_ne_bytes(bytes)
+    }
 }
 
 impl PacketMut for Frame<'_> {
@@ -291,5 +344,8 @@ impl PacketMut for Frame<'_> {
     }
     fn set_word(&mut self, at: usize, value: u32) {
         self.0[at..at + 4].copy_from_slice(&value.to_ne_bytes());
+    }
+    fn set_long(&mut self, at: usize, value: u64) {
+        self.0[at..at + 8].copy_from_slice(&value.to_ne_bytes());
     }
 }

@@ -7,10 +7,13 @@
 
 pub mod abi;
 pub mod checksum;
+#[cfg(feature = "bench")]
+pub mod drive;
 pub mod endpoint;
 pub mod flow;
 pub mod hash;
 pub mod headers;
+pub mod lanes;
 pub mod rewrite;
 pub mod verdict;
 pub mod wire;

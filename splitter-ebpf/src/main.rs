@@ -2,8 +2,13 @@
 #![no_std]
 #![no_main]
 #![feature(core_intrinsics)]
-#![expect(internal_features, reason = "compare-and-exchange is not in core::sync::atomic for BPF")]
+#![expect(
+    internal_features,
+    reason = "compare-and-exchange is not in core::sync::atomic for BPF"
+)]
 
+#[cfg(feature = "bench")]
+mod driver;
 mod program;
 
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
@@ -16,8 +21,12 @@ use splitter_ebpf::verdict::Action;
 #[xdp]
 #[inline(always)]
 fn splitter(ctx: XdpContext) -> u32 {
-    let mut frame = Frame::new(&ctx);
-    let (reason, hop) = program::classify(&mut frame);
+    split(&mut Frame::new(&ctx))
+}
+
+#[inline(always)]
+fn split(frame: &mut Frame) -> u32 {
+    let (reason, hop) = program::classify(frame);
     program::telemetry::count(reason);
     match reason.action() {
         Action::Forward => frame.transmit(&hop),

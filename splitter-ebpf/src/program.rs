@@ -13,8 +13,11 @@ mod split;
 pub mod telemetry;
 mod word;
 
+#[cfg(feature = "bench")]
+pub use flows::sweep;
+
 use packet::Frame;
-use splitter_ebpf::abi::{EndpointKind, Endpoint, Hop};
+use splitter_ebpf::abi::{Endpoint, EndpointKind, Hop};
 use splitter_ebpf::headers::{Parsed, Portless, Segment, What, parse};
 use splitter_ebpf::rewrite;
 use splitter_ebpf::verdict::Reason;
@@ -23,7 +26,10 @@ use splitter_ebpf::wire::{Family, WirePort};
 /// A verdict and, where the packet is forwarded, its next hop.
 pub type Verdict = (Reason, Hop);
 
-const NOWHERE: Hop = Hop { macs: [0; 3], ifindex: 0 };
+const NOWHERE: Hop = Hop {
+    macs: [0; 3],
+    ifindex: 0,
+};
 
 /// A verdict that forwards nothing.
 #[inline(always)]
@@ -79,7 +85,10 @@ fn at_vip(frame: &mut Frame, portless: &Portless) -> Verdict {
     match portless.what {
         What::EchoRequest => {
             let ifindex = frame.ingress();
-            (Reason::EchoReply, rewrite::echo_reply(frame, portless.family, ifindex))
+            (
+                Reason::EchoReply,
+                rewrite::echo_reply(frame, portless.family, ifindex),
+            )
         }
         What::Fate(reason) => no(reason),
     }

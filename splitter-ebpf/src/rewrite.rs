@@ -86,16 +86,12 @@ fn address_v6(packet: &mut impl PacketMut, end: End, address: WireAddress) -> Di
             End::Source => 8,
             End::Destination => 24,
         };
-    let [a, b, c, d] = address.0;
+    let [first, second] = address.halves();
     let difference = Difference::NONE
-        .word(packet.word(at), a)
-        .word(packet.word(at + 4), b)
-        .word(packet.word(at + 8), c)
-        .word(packet.word(at + 12), d);
-    packet.set_word(at, a);
-    packet.set_word(at + 4, b);
-    packet.set_word(at + 8, c);
-    packet.set_word(at + 12, d);
+        .long(packet.long(at), first)
+        .long(packet.long(at + 8), second);
+    packet.set_long(at, first);
+    packet.set_long(at + 8, second);
     let hop_limit = packet.byte(ETHERNET + 7).wrapping_sub(1);
     packet.set_byte(ETHERNET + 7, hop_limit);
     difference
@@ -120,7 +116,10 @@ pub fn hop_back(packet: &impl PacketMut, ifindex: u32) -> Hop {
     let first = source & 0xffff_ffff;
     let second = (source >> 32) | ((destination & 0xffff) << 16);
     let third = (destination >> 16) & 0xffff_ffff;
-    Hop { macs: [first as u32, second as u32, third as u32], ifindex }
+    Hop {
+        macs: [first as u32, second as u32, third as u32],
+        ifindex,
+    }
 }
 
 /// Turns an echo request with a whole header into its reply, in place, MAC addresses included.
@@ -136,15 +135,19 @@ pub fn echo_reply(packet: &mut impl PacketMut, family: Family, ifindex: u32) -> 
             let [_, protocol] = hop.to_ne_bytes();
             let next = u16::from_ne_bytes([HOPS, protocol]);
             packet.set_half(ETHERNET + 8, next);
-            let sum = Difference::NONE.half(hop, next).apply(packet.half(ETHERNET + 10));
+            let sum = Difference::NONE
+                .half(hop, next)
+                .apply(packet.half(ETHERNET + 10));
             packet.set_half(ETHERNET + 10, sum);
             echo_type(packet, ETHERNET + IPV4, 0);
         }
         Family::V6 => {
             let mut word = 0;
             while word < 16 {
-                let (source, destination) =
-                    (packet.word(ETHERNET + 8 + word), packet.word(ETHERNET + 24 + word));
+                let (source, destination) = (
+                    packet.word(ETHERNET + 8 + word),
+                    packet.word(ETHERNET + 24 + word),
+                );
                 packet.set_word(ETHERNET + 8 + word, destination);
                 packet.set_word(ETHERNET + 24 + word, source);
                 word += 4;
@@ -164,7 +167,9 @@ fn echo_type(packet: &mut impl PacketMut, at: usize, reply: u8) {
     let [_, code] = before.to_ne_bytes();
     let after = u16::from_ne_bytes([reply, code]);
     packet.set_half(at, after);
-    let sum = Difference::NONE.half(before, after).apply(packet.half(at + 2));
+    let sum = Difference::NONE
+        .half(before, after)
+        .apply(packet.half(at + 2));
     packet.set_half(at + 2, sum);
 }
 
@@ -178,7 +183,10 @@ mod tests {
         let mut frame = [0_u8; 60];
         frame[..12].copy_from_slice(&[1, 2, 3, 4, 5, 6, 11, 12, 13, 14, 15, 16]);
         let hop = hop_back(&Frame(&mut frame), 7);
-        assert_eq!(hop, Hop::new([11, 12, 13, 14, 15, 16], [1, 2, 3, 4, 5, 6], 7));
+        assert_eq!(
+            hop,
+            Hop::new([11, 12, 13, 14, 15, 16], [1, 2, 3, 4, 5, 6], 7)
+        );
         macs(&mut Frame(&mut frame), &hop);
         assert_eq!(frame[..12], [11, 12, 13, 14, 15, 16, 1, 2, 3, 4, 5, 6]);
     }

@@ -52,6 +52,14 @@ impl WireAddress {
         Self([word, 0, 0, 0])
     }
 
+    /// From its two 64-bit halves, in memory order.
+    #[must_use]
+    #[inline(always)]
+    pub const fn from_halves(halves: [u64; 2]) -> Self {
+        let [a, b] = halves;
+        Self([a as u32, (a >> 32) as u32, b as u32, (b >> 32) as u32])
+    }
+
     /// The two 64-bit halves, in memory order.
     #[must_use]
     #[inline(always)]
@@ -168,7 +176,10 @@ mod tests {
             IpAddr::V4(v4) => u32::from(v4),
             IpAddr::V6(_) => unreachable!("asked for IPv4"),
         };
-        assert_eq!([v4(0), v4(9), v4(32), v4(99)], [0, 0xff80_0000, u32::MAX, u32::MAX]);
+        assert_eq!(
+            [v4(0), v4(9), v4(32), v4(99)],
+            [0, 0xff80_0000, u32::MAX, u32::MAX]
+        );
         let v6: Ipv6Addr = "ffff:ffff:ffff:ff00::".parse().expect("an address");
         assert_eq!(WireAddress::prefix_mask(56, Family::V6), v6.into());
     }

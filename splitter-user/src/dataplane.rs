@@ -109,6 +109,12 @@ pub trait DataPlane: Send {
     /// [`PlaneError`].
     fn counters(&self, backend: u16) -> Result<BackendCounters, PlaneError>;
 
+    /// Sets a backend's counters to 0: nothing counts there any more.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    fn reset_counters(&mut self, backend: u16) -> Result<(), PlaneError>;
+
     /// Counters of verdicts, over all CPUs.
     ///
     /// # Errors

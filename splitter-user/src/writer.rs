@@ -132,6 +132,26 @@ pub enum WriterError {
     /// The data plane.
     #[error(transparent)]
     Plane(#[from] PlaneError),
+    /// The journal is empty, the data plane is not.
+    #[error(
+        "the data plane carries traffic, but state_dir holds no state: put state.db back, or run `splitterd --config FILE \
+         --detach`, which cuts every flow"
+    )]
+    StateGone,
+    /// What is in force needs more room than the limits give.
+    #[error(
+        "the state needs room for {needed} {what}, {limit} gives {have}: raise it to at least {needed}"
+    )]
+    Limit {
+        /// Of what.
+        what: &'static str,
+        /// The limit's name.
+        limit: &'static str,
+        /// The highest number in use.
+        needed: u16,
+        /// What the limit allows.
+        have: u32,
+    },
     /// The journal holds something that this agent cannot read.
     #[error(
         "the state of service {service} cannot be read: {message}; it was written by another version of the agent"
@@ -164,6 +184,8 @@ pub struct Writer<D> {
     addresses: watch::Sender<BTreeSet<IpAddr>>,
     /// Addresses of backends to come, and by how many changes each is expected.
     expected: BTreeMap<IpAddr, usize>,
+    /// A change that was taken back and still stands in the journal.
+    leftover: Option<u64>,
     /// A flip after which something is to be tidied up, once packets in flight are done.
     tidy_after: Option<u64>,
     scan: scan::Scan,

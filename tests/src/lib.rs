@@ -14,6 +14,7 @@
 //! Everything here needs root, and touches nothing outside the namespaces, mounts and directories it makes.
 
 mod agent;
+pub mod bench;
 mod cleanup;
 mod foreign;
 mod heavy;
@@ -24,6 +25,7 @@ mod namespace;
 mod nginx;
 mod ping;
 mod process;
+pub mod rig;
 mod scratch;
 mod service;
 mod site;

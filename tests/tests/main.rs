@@ -11,4 +11,5 @@ mod cli;
 mod drain;
 mod hosts;
 mod lab_itself;
+mod packets;
 mod restart;

@@ -19,7 +19,10 @@ impl Hop {
         let [a, b, c, d, e, f] = destination;
         let [g, h, i, j, k, l] = source;
         let word = u32::from_ne_bytes;
-        Self { macs: [word([a, b, c, d]), word([e, f, g, h]), word([i, j, k, l])], ifindex }
+        Self {
+            macs: [word([a, b, c, d]), word([e, f, g, h]), word([i, j, k, l])],
+            ifindex,
+        }
     }
 }
 

@@ -56,7 +56,11 @@ impl Binding {
     #[inline(always)]
     pub const fn service(self, selector: Selector) -> u16 {
         let reached = (selector.short().wrapping_sub((self.0 >> 32) as u32) as i32) >= 0;
-        if reached { ((self.0 >> 16) & 0xffff) as u16 } else { (self.0 & 0xffff) as u16 }
+        if reached {
+            ((self.0 >> 16) & 0xffff) as u16
+        } else {
+            (self.0 & 0xffff) as u16
+        }
     }
 }
 

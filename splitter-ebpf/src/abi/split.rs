@@ -16,9 +16,9 @@ pub enum Affinity {
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SplitHeader {
-    /// Key of the hash that chooses the slot.
+    /// Key of the hash that chooses the slot; with [`Affinity::Flow`], the backend within a track too.
     pub split_key: Key,
-    /// Key of the hash that chooses the backend within a track.
+    /// Key of the hash that chooses the backend within a track, with [`Affinity::ClientIp`].
     pub track_key: Key,
     /// Mask of the client's address, for [`Affinity::ClientIp`] (IPv4 in the first word).
     pub mask_v6: WireAddress,

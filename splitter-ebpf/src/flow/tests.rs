@@ -1,10 +1,20 @@
 use super::*;
 
-const CLIENT: Event = Event { from_client: true, flags: ACK, payload: false, aged: false };
-const BACKEND: Event = Event { from_client: false, ..CLIENT };
+const CLIENT: Event = Event {
+    from_client: true,
+    flags: ACK,
+    payload: false,
+    aged: false,
+};
+const BACKEND: Event = Event {
+    from_client: false,
+    ..CLIENT
+};
 
 fn walk(start: State, events: &[Event]) -> State {
-    let bits = events.iter().fold(start as u8, |bits, event| advance(bits, *event));
+    let bits = events
+        .iter()
+        .fold(start as u8, |bits, event| advance(bits, *event));
     State::from_bits(bits).expect("a state")
 }
 
@@ -13,7 +23,10 @@ const fn with(event: Event, flags: u8) -> Event {
 }
 
 const fn data(event: Event) -> Event {
-    Event { payload: true, ..event }
+    Event {
+        payload: true,
+        ..event
+    }
 }
 
 #[test]
@@ -43,59 +56,125 @@ fn what_was_seen_after_the_clock_was_read_is_not_old() {
 
 #[test]
 fn a_connection_is_established_when_the_client_goes_on_after_the_reply() {
-    assert_eq!(walk(State::New, &[with(BACKEND, SYN | ACK)]), State::Replied);
-    assert_eq!(walk(State::New, &[with(BACKEND, SYN | ACK), CLIENT]), State::Established);
-    assert_eq!(walk(State::Replied, &[with(CLIENT, SYN)]), State::Replied, "a repeated SYN proves nothing");
+    assert_eq!(
+        walk(State::New, &[with(BACKEND, SYN | ACK)]),
+        State::Replied
+    );
+    assert_eq!(
+        walk(State::New, &[with(BACKEND, SYN | ACK), CLIENT]),
+        State::Established
+    );
+    assert_eq!(
+        walk(State::Replied, &[with(CLIENT, SYN)]),
+        State::Replied,
+        "a repeated SYN proves nothing"
+    );
 }
 
 #[test]
 fn a_flood_of_client_packets_alone_establishes_nothing_within_a_second() {
-    assert_eq!(walk(State::New, &[CLIENT, data(CLIENT), with(CLIENT, SYN)]), State::New);
+    assert_eq!(
+        walk(State::New, &[CLIENT, data(CLIENT), with(CLIENT, SYN)]),
+        State::New
+    );
 }
 
 #[test]
 fn client_data_a_second_after_the_first_packet_establishes_without_a_reply() {
-    let late = Event { aged: true, ..data(CLIENT) };
+    let late = Event {
+        aged: true,
+        ..data(CLIENT)
+    };
     assert_eq!(walk(State::New, &[late]), State::Established);
-    assert_eq!(walk(State::New, &[Event { payload: false, ..late }]), State::New);
+    assert_eq!(
+        walk(
+            State::New,
+            &[Event {
+                payload: false,
+                ..late
+            }]
+        ),
+        State::New
+    );
 }
 
 #[test]
 fn an_orderly_close_ends_in_closing_and_its_last_ack_leaves_it_there() {
-    let close = [with(CLIENT, FIN | ACK), BACKEND, with(BACKEND, FIN | ACK), CLIENT];
+    let close = [
+        with(CLIENT, FIN | ACK),
+        BACKEND,
+        with(BACKEND, FIN | ACK),
+        CLIENT,
+    ];
     assert_eq!(walk(State::Established, &close), State::Closing);
-    let other = [with(BACKEND, FIN | ACK), CLIENT, with(CLIENT, FIN | ACK), BACKEND];
+    let other = [
+        with(BACKEND, FIN | ACK),
+        CLIENT,
+        with(CLIENT, FIN | ACK),
+        BACKEND,
+    ];
     assert_eq!(walk(State::Established, &other), State::Closing);
 }
 
 #[test]
 fn a_half_closed_flow_stays_established() {
-    let half = walk(State::Established, &[with(CLIENT, FIN | ACK), BACKEND, data(BACKEND)]);
+    let half = walk(
+        State::Established,
+        &[with(CLIENT, FIN | ACK), BACKEND, data(BACKEND)],
+    );
     assert_eq!(half, State::FinClient);
     assert!(half.is_established());
 }
 
 #[test]
 fn a_forged_fin_is_undone_by_the_sides_next_data() {
-    assert_eq!(walk(State::Established, &[with(CLIENT, FIN), data(CLIENT)]), State::Established);
-    assert_eq!(walk(State::Established, &[with(BACKEND, FIN), data(BACKEND)]), State::Established);
+    assert_eq!(
+        walk(State::Established, &[with(CLIENT, FIN), data(CLIENT)]),
+        State::Established
+    );
+    assert_eq!(
+        walk(State::Established, &[with(BACKEND, FIN), data(BACKEND)]),
+        State::Established
+    );
     assert_eq!(walk(State::Closing, &[data(CLIENT)]), State::Established);
 }
 
 #[test]
 fn a_reset_is_undone_by_any_later_packet() {
     assert_eq!(walk(State::Established, &[with(CLIENT, RST)]), State::Reset);
-    assert_eq!(walk(State::Established, &[with(CLIENT, RST), BACKEND]), State::Established);
-    assert_eq!(walk(State::New, &[with(CLIENT, RST), CLIENT]), State::New, "never better than it was");
-    assert_eq!(walk(State::Established, &[with(BACKEND, RST | ACK)]), State::Reset);
+    assert_eq!(
+        walk(State::Established, &[with(CLIENT, RST), BACKEND]),
+        State::Established
+    );
+    assert_eq!(
+        walk(State::New, &[with(CLIENT, RST), CLIENT]),
+        State::New,
+        "never better than it was"
+    );
+    assert_eq!(
+        walk(State::Established, &[with(BACKEND, RST | ACK)]),
+        State::Reset
+    );
 }
 
 #[test]
 fn udp_is_established_by_a_reply_or_by_lasting_over_a_second() {
     let client = with(CLIENT, 0);
     assert_eq!(walk(State::UdpNew, &[client]), State::UdpNew);
-    assert_eq!(walk(State::UdpNew, &[with(BACKEND, 0)]), State::UdpEstablished);
-    assert_eq!(walk(State::UdpNew, &[Event { aged: true, ..client }]), State::UdpEstablished);
+    assert_eq!(
+        walk(State::UdpNew, &[with(BACKEND, 0)]),
+        State::UdpEstablished
+    );
+    assert_eq!(
+        walk(
+            State::UdpNew,
+            &[Event {
+                aged: true,
+                ..client
+            }]
+        ),
+        State::UdpEstablished
+    );
 }
 
 #[test]
@@ -103,7 +182,12 @@ fn no_event_leads_out_of_the_states_or_across_protocols() {
     for state in State::ALL {
         for flags in 0..=u8::MAX {
             for bits in 0..8_u8 {
-                let event = Event { from_client: bits & 1 != 0, flags, payload: bits & 2 != 0, aged: bits & 4 != 0 };
+                let event = Event {
+                    from_client: bits & 1 != 0,
+                    flags,
+                    payload: bits & 2 != 0,
+                    aged: bits & 4 != 0,
+                };
                 let next = State::from_bits(advance(state as u8, event)).expect("a state");
                 let udp = |s| matches!(s, State::UdpNew | State::UdpEstablished);
                 assert_eq!(udp(state), udp(next), "{state:?} {event:?} {next:?}");

@@ -16,8 +16,17 @@ use splitter_ebpf::wire::{TCP, WirePort};
 /// the backend that the current split gives, pinned.
 #[inline(always)]
 pub fn forward<const V6: bool>(frame: &mut Frame, segment: &Segment, listener: u16) -> Verdict {
-    let Some(payload) = payload(frame, segment, family::<V6>()) else { return no(Reason::Malformed) };
-    let name = Name::new(flow_key::<V6>(segment.source, segment.source_port, listener));
+    let Some(payload) = payload(frame, segment, family::<V6>()) else {
+        return no(Reason::Malformed);
+    };
+    if !may_hop(frame, family::<V6>()) {
+        return no(Reason::TtlExpired);
+    }
+    let name = Name::new(flow_key::<V6>(
+        segment.source,
+        segment.source_port,
+        listener,
+    ));
     let now = clock::now();
     let found = name.find();
     if let Some(value) = found
@@ -30,7 +39,9 @@ pub fn forward<const V6: bool>(frame: &mut Frame, segment: &Segment, listener: u
             aged: value.age(now) >= SECOND_TICKS.load(),
         };
         name.refresh(value, event, now);
-        let Some(backend) = BACKENDS.get(value.backend().into()) else { return no(Reason::Inconsistent) };
+        let Some(backend) = BACKENDS.get(value.backend().into()) else {
+            return no(Reason::Inconsistent);
+        };
         return deliver::<V6>(frame, segment, backend, Reason::Pinned);
     }
 
@@ -44,14 +55,23 @@ pub fn forward<const V6: bool>(frame: &mut Frame, segment: &Segment, listener: u
     if segment.flags & RST != 0 {
         return deliver::<V6>(frame, segment, backend, Reason::StrayReset);
     }
-    let state = if segment.protocol == TCP { State::New } else { State::UdpNew };
+    let state = if segment.protocol == TCP {
+        State::New
+    } else {
+        State::UdpNew
+    };
     let value = Value::new(id, state as u8, name.tag(), now);
     let pin = match found {
         Some(old) if name.replace(old, value) => Pin::Done,
         Some(_) => name.find().map_or(Pin::Contended, Pin::Existing),
         None if V6 => name.pin(
             value,
-            Some(&ColdKey { address: segment.source, port: segment.source_port, listener, reserved: 0 }),
+            Some(&ColdKey {
+                address: segment.source,
+                port: segment.source_port,
+                listener,
+                reserved: 0,
+            }),
         ),
         None => name.pin(value, None),
     };
@@ -62,7 +82,9 @@ pub fn forward<const V6: bool>(frame: &mut Frame, segment: &Segment, listener: u
             (backend, Reason::NewFlow)
         }
         Pin::Existing(value) => {
-            let Some(backend) = BACKENDS.get(value.backend().into()) else { return no(Reason::Inconsistent) };
+            let Some(backend) = BACKENDS.get(value.backend().into()) else {
+                return no(Reason::Inconsistent);
+            };
             (backend, Reason::Pinned)
         }
         Pin::Full => {
@@ -97,15 +119,28 @@ fn current_hop(backend: &Backend) -> splitter_ebpf::abi::Hop {
 }
 
 #[inline(always)]
-fn deliver<const V6: bool>(frame: &mut Frame, segment: &Segment, backend: &Backend, reason: Reason) -> Verdict {
+fn deliver<const V6: bool>(
+    frame: &mut Frame,
+    segment: &Segment,
+    backend: &Backend,
+    reason: Reason,
+) -> Verdict {
     let hop = current_hop(backend);
     if hop.ifindex == 0 {
         return no(Reason::NoNextHop);
     }
-    if !may_hop(frame, family::<V6>()) {
-        return no(Reason::TtlExpired);
-    }
-    let port = if backend.port == WirePort(0) { segment.destination_port } else { backend.port };
-    translate(frame, family::<V6>(), segment.protocol, End::Destination, backend.address, port);
+    let port = if backend.port == WirePort(0) {
+        segment.destination_port
+    } else {
+        backend.port
+    };
+    translate(
+        frame,
+        family::<V6>(),
+        segment.protocol,
+        End::Destination,
+        backend.address,
+        port,
+    );
     (reason, hop)
 }

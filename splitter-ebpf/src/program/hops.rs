@@ -1,9 +1,9 @@
 //! The way back to a client: a per-CPU cache of what the kernel's routes say, and where the kernel
 //! knows no neighbour, the interface and MAC address that the client's own packet came from.
 
+use super::lookup::same_address;
 use super::maps::{CLIENT_HOPS, CONTROL, FLOW_SECRET, HOP_TICKS, LEARNED_HOPS};
 use super::packet::Frame;
-use super::lookup::same_address;
 use super::word;
 use aya_ebpf::bindings::{self, bpf_fib_lookup as FibLookup};
 use aya_ebpf::helpers::bpf_fib_lookup;
@@ -28,7 +28,10 @@ pub fn redirects_back() -> bool {
 #[inline(always)]
 fn client_hash<const V6: bool>(client: WireAddress) -> u64 {
     let [a, b] = client.halves();
-    scatter(FLOW_SECRET.load(), if V6 { a ^ b.rotate_left(31) ^ 6 } else { a })
+    scatter(
+        FLOW_SECRET.load(),
+        if V6 { a ^ b.rotate_left(31) ^ 6 } else { a },
+    )
 }
 
 /// Remembers where a client's packet came from.
@@ -40,15 +43,25 @@ pub fn learn<const V6: bool>(frame: &Frame, client: WireAddress) {
     let second = hop.macs[2] as u64 | ((hop.ifindex as u64) << 32);
     if let Some(cell) = LEARNED_HOPS.get_ptr_mut(hash as u32 & (abi::LEARNED_HOPS as u32 - 1)) {
         // SAFETY: the look-up succeeded; `check` tells readers whether the words belong together.
-        unsafe { *cell = LearnedHop { check: hash ^ first ^ second, first, second, reserved: 0 } }
+        unsafe {
+            *cell = LearnedHop {
+                check: hash ^ first ^ second,
+                first,
+                second,
+                reserved: 0,
+            }
+        }
     }
 }
 
 #[inline(always)]
 fn learned(hash: u64) -> Option<Hop> {
     let cell = LEARNED_HOPS.get(hash as u32 & (abi::LEARNED_HOPS as u32 - 1))?;
-    let (check, first, second) =
-        (word::load(&raw const cell.check), word::load(&raw const cell.first), word::load(&raw const cell.second));
+    let (check, first, second) = (
+        word::load(&raw const cell.check),
+        word::load(&raw const cell.first),
+        word::load(&raw const cell.second),
+    );
     (check == hash ^ first ^ second && second >> 32 != 0).then_some(Hop {
         macs: [first as u32, (first >> 32) as u32, second as u32],
         ifindex: (second >> 32) as u32,
@@ -57,7 +70,12 @@ fn learned(hash: u64) -> Option<Hop> {
 
 /// The next hop towards `client` for a packet from `vip`.
 #[inline(always)]
-pub fn towards<const V6: bool>(frame: &Frame, vip: WireAddress, client: WireAddress, now: u32) -> Option<Hop> {
+pub fn towards<const V6: bool>(
+    frame: &Frame,
+    vip: WireAddress,
+    client: WireAddress,
+    now: u32,
+) -> Option<Hop> {
     let hash = client_hash::<V6>(client);
     let control = CONTROL.get_ptr(0)?;
     // SAFETY: a field's address within a value that a look-up returned.
@@ -77,7 +95,13 @@ pub fn towards<const V6: bool>(frame: &Frame, vip: WireAddress, client: WireAddr
         Some(hop) => hop,
         None => learned(hash)?,
     };
-    *cell = ClientHop { address: client, epoch, tick: now, valid: family.into(), hop };
+    *cell = ClientHop {
+        address: client,
+        epoch,
+        tick: now,
+        valid: family.into(),
+        hop,
+    };
     Some(hop)
 }
 

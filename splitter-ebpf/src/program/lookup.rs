@@ -4,7 +4,9 @@
 use super::maps::{ENDPOINT_MASK, ENDPOINT_SEED, ENDPOINT_TAGS, ENDPOINTS};
 use super::word;
 use splitter_ebpf::abi::Endpoint;
-use splitter_ebpf::endpoint::{endpoint_hash, endpoint_hash_v4, endpoint_tag, tags};
+use splitter_ebpf::endpoint::{
+    endpoint_hash, endpoint_hash_v4, endpoint_home, endpoint_overflow, endpoint_tag, tags,
+};
 use splitter_ebpf::wire::WireAddress;
 
 /// What `address` with `meta` ([`Endpoint::meta_of`]) stands for.
@@ -17,7 +19,7 @@ pub fn endpoint<const V6: bool>(address: WireAddress, meta: u64) -> Option<&'sta
         endpoint_hash_v4(seed, address.0[0], meta)
     };
     let mask = ENDPOINT_MASK.load();
-    let home = hash as u32 & mask;
+    let home = endpoint_home(hash, mask);
     let tag = endpoint_tag(hash);
     let word = word::load(ENDPOINT_TAGS.get_ptr(home)?);
     if tags::matches(word, tag) != 0
@@ -28,7 +30,7 @@ pub fn endpoint<const V6: bool>(address: WireAddress, meta: u64) -> Option<&'sta
     if word & tags::OVERFLOWED == 0 {
         return None;
     }
-    let second = (hash >> 24) as u32 & mask;
+    let second = endpoint_overflow(hash, mask);
     let word = word::load(ENDPOINT_TAGS.get_ptr(second)?);
     in_bucket::<V6>(second, word, tag, address, meta)
 }

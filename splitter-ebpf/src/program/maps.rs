@@ -20,7 +20,8 @@ pub static META: Array<abi::Meta, 1, MAPPED> = Array::new();
 pub static ROWS: Array<abi::Row, { abi::ROWS }, MAPPED> = Array::new();
 /// By service: its split tables.
 #[btf_map]
-pub static SPLITS: ArrayOfMaps<Array<abi::SplitTable, { abi::TABLES }, MAPPED>, 256> = ArrayOfMaps::new();
+pub static SPLITS: ArrayOfMaps<Array<abi::SplitTable, { abi::TABLES }, MAPPED>, 256> =
+    ArrayOfMaps::new();
 /// By [`abi::track_table_index`].
 #[btf_map]
 pub static TRACKS: ArrayOfMaps<Array<abi::TrackTable, 1, MAPPED>, 4096> = ArrayOfMaps::new();

@@ -83,6 +83,10 @@ impl Packet for Frame {
     fn word(&self, at: usize) -> u32 {
         load!(self, at, u32)
     }
+    #[inline(always)]
+    fn long(&self, at: usize) -> u64 {
+        load!(self, at, u64)
+    }
 }
 
 macro_rules! store {
@@ -104,5 +108,9 @@ impl PacketMut for Frame {
     #[inline(always)]
     fn set_word(&mut self, at: usize, value: u32) {
         store!(self, at, value, u32);
+    }
+    #[inline(always)]
+    fn set_long(&mut self, at: usize, value: u64) {
+        store!(self, at, value, u64);
     }
 }

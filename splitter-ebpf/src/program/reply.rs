@@ -15,7 +15,9 @@ use splitter_ebpf::verdict::Reason;
 /// flow that is pinned to this backend.
 #[inline(always)]
 pub fn reply<const V6: bool>(frame: &mut Frame, segment: &Segment, index: u32) -> Verdict {
-    let Some(reply) = REPLIES.get(index) else { return no(Reason::Inconsistent) };
+    let Some(reply) = REPLIES.get(index) else {
+        return no(Reason::Inconsistent);
+    };
     let mut none = Reason::BackendDirect;
     let mut found = None;
     let mut i = 0;
@@ -24,7 +26,11 @@ pub fn reply<const V6: bool>(frame: &mut Frame, segment: &Segment, index: u32) -
         if pair == Pair(0) {
             break;
         }
-        let name = Name::new(flow_key::<V6>(segment.destination, segment.destination_port, pair.listener()));
+        let name = Name::new(flow_key::<V6>(
+            segment.destination,
+            segment.destination_port,
+            pair.listener(),
+        ));
         if let Some(value) = name.find() {
             if value.backend() == pair.backend() {
                 found = Some((name, value, pair.listener()));
@@ -34,12 +40,18 @@ pub fn reply<const V6: bool>(frame: &mut Frame, segment: &Segment, index: u32) -
         }
         i += 1;
     }
-    let Some((name, value, listener)) = found else { return no(none) };
-    let Some(payload) = payload(frame, segment, family::<V6>()) else { return no(Reason::Malformed) };
+    let Some((name, value, listener)) = found else {
+        return no(none);
+    };
+    let Some(payload) = payload(frame, segment, family::<V6>()) else {
+        return no(Reason::Malformed);
+    };
     if !may_hop(frame, family::<V6>()) {
         return no(Reason::TtlExpired);
     }
-    let Some(listener) = LISTENERS.get(listener.into()) else { return no(Reason::Inconsistent) };
+    let Some(listener) = LISTENERS.get(listener.into()) else {
+        return no(Reason::Inconsistent);
+    };
     let now = clock::now();
     let Some(hop) = hops::towards::<V6>(frame, listener.address, segment.destination, now) else {
         return no(Reason::NoReturnPath);
@@ -51,6 +63,13 @@ pub fn reply<const V6: bool>(frame: &mut Frame, segment: &Segment, index: u32) -
         aged: value.age(now) >= SECOND_TICKS.load(),
     };
     name.refresh(value, event, now);
-    translate(frame, family::<V6>(), segment.protocol, End::Source, listener.address, listener.port);
+    translate(
+        frame,
+        family::<V6>(),
+        segment.protocol,
+        End::Source,
+        listener.address,
+        listener.port,
+    );
     (Reason::Reply, hop)
 }

@@ -3,8 +3,8 @@
 use super::maps::{BACKENDS, CONTROL, LISTENERS, REPLIES, ROWS, SPLITS, TRACKS};
 use super::{family, flows, lookup, word};
 use splitter_ebpf::abi::{
-    Backend, Binding, Endpoint, MAGLEV, MAX_SERVICES, PAIRS, Pair, SLOTS, Selector, TABLES, TRACKS as TRACK_LIMIT,
-    track_table_index,
+    Backend, Binding, Endpoint, MAGLEV, MAX_SERVICES, PAIRS, Pair, SLOTS, Selector, TABLES,
+    TRACKS as TRACK_LIMIT, track_table_index,
 };
 use splitter_ebpf::endpoint::FlowTuple;
 use splitter_ebpf::headers::Segment;
@@ -17,11 +17,17 @@ const CONFLICT_TRIES: u32 = 4;
 
 /// A backend for a new flow of `segment` at `listener`, by the split that is current now.
 #[inline(always)]
-pub fn choose<const V6: bool>(segment: &Segment, listener: u16) -> Result<(u16, &'static Backend), Reason> {
+pub fn choose<const V6: bool>(
+    segment: &Segment,
+    listener: u16,
+) -> Result<(u16, &'static Backend), Reason> {
     let control = CONTROL.get_ptr(0).ok_or(Reason::Inconsistent)?;
-    let record = LISTENERS.get_ptr(listener.into()).ok_or(Reason::Inconsistent)?;
+    let record = LISTENERS
+        .get_ptr(listener.into())
+        .ok_or(Reason::Inconsistent)?;
     // SAFETY: field addresses within values that look-ups returned.
-    let (selector, binding) = unsafe { (&raw const (*control).selector, &raw const (*record).binding) };
+    let (selector, binding) =
+        unsafe { (&raw const (*control).selector, &raw const (*record).binding) };
     // The selector is read once; all else follows from it.
     let selector = Selector(word::load(selector));
     let service = Binding(word::load(binding)).service(selector);
@@ -30,7 +36,9 @@ pub fn choose<const V6: bool>(segment: &Segment, listener: u16) -> Result<(u16, 
     }
     let row = ROWS.get(selector.row()).ok_or(Reason::Inconsistent)?;
     let table = row.table[service as usize & (MAX_SERVICES - 1)] as u32 & (TABLES as u32 - 1);
-    let split = SPLITS.get_value(service.into(), &table).ok_or(Reason::Inconsistent)?;
+    let split = SPLITS
+        .get_value(service.into(), &table)
+        .ok_or(Reason::Inconsistent)?;
     let tuple = FlowTuple {
         client: segment.source,
         vip: segment.destination,
@@ -39,9 +47,9 @@ pub fn choose<const V6: bool>(segment: &Segment, listener: u16) -> Result<(u16, 
         protocol: segment.protocol,
     };
     let (slot, entry) = if V6 {
-        (tuple.slot_v6(&split.header), tuple.entry_v6(&split.header))
+        tuple.place_v6(&split.header)
     } else {
-        (tuple.slot_v4(&split.header), tuple.entry_v4(&split.header))
+        tuple.place_v4(&split.header)
     };
     let track = split.slots[slot as usize & (SLOTS - 1)] & (TRACK_LIMIT as u8 - 1);
     let table = TRACKS
@@ -81,10 +89,18 @@ const fn at(entry: u32) -> usize {
 /// out of line.
 #[inline(never)]
 fn taken<const V6: bool>(segment: &Segment, listener: u16, backend: &Backend) -> bool {
-    let port = if backend.port == WirePort(0) { segment.destination_port } else { backend.port };
+    let port = if backend.port == WirePort(0) {
+        segment.destination_port
+    } else {
+        backend.port
+    };
     let meta = Endpoint::meta_of(port, segment.protocol, family::<V6>());
-    let Some(endpoint) = lookup::endpoint::<V6>(backend.address, meta) else { return false };
-    let Some(reply) = REPLIES.get(endpoint.id) else { return false };
+    let Some(endpoint) = lookup::endpoint::<V6>(backend.address, meta) else {
+        return false;
+    };
+    let Some(reply) = REPLIES.get(endpoint.id) else {
+        return false;
+    };
     let mut i = 0;
     while i < PAIRS {
         let pair = reply.pairs[i];
@@ -93,8 +109,12 @@ fn taken<const V6: bool>(segment: &Segment, listener: u16, backend: &Backend) ->
             return false;
         }
         if pair.listener() != listener
-            && let Some(value) =
-                flows::Name::new(flow_key::<V6>(segment.source, segment.source_port, pair.listener())).find()
+            && let Some(value) = flows::Name::new(flow_key::<V6>(
+                segment.source,
+                segment.source_port,
+                pair.listener(),
+            ))
+            .find()
             && value.backend() == pair.backend()
         {
             return true;

@@ -3,7 +3,9 @@
 use std::sync::atomic::Ordering;
 
 use splitter_ebpf::abi::Endpoint;
-use splitter_ebpf::endpoint::{endpoint_hash, endpoint_tag, tags};
+use splitter_ebpf::endpoint::{
+    endpoint_hash, endpoint_home, endpoint_overflow, endpoint_tag, tags,
+};
 use splitter_ebpf::hash::Key;
 use splitter_ebpf::wire::WireAddress;
 
@@ -26,7 +28,7 @@ pub struct EndpointTable {
     tags: Mapping<u64>,
     entries: Mapping<Endpoint>,
     seed: Key,
-    mask: u64,
+    mask: u32,
     freed: Vec<(usize, usize)>,
 }
 
@@ -34,7 +36,7 @@ impl EndpointTable {
     /// A table over these maps, whatever they hold.
     #[must_use]
     pub fn new(tags: Mapping<u64>, entries: Mapping<Endpoint>, seed: Key) -> Self {
-        let mask = tags.len() as u64 - 1;
+        let mask = u32::try_from(tags.len() - 1).unwrap_or(u32::MAX);
         Self {
             tags,
             entries,
@@ -47,9 +49,11 @@ impl EndpointTable {
     /// The two buckets of an endpoint, and its tag.
     fn place(&self, address: WireAddress, meta: u64) -> ([usize; 2], u64) {
         let hash = endpoint_hash(self.seed, address, meta);
-        // Both fit: the mask has at most 32 bits.
-        let bucket = |bits: u64| usize::try_from(bits & self.mask).unwrap_or(0);
-        ([bucket(hash), bucket(hash >> 24)], endpoint_tag(hash))
+        let buckets = [
+            endpoint_home(hash, self.mask),
+            endpoint_overflow(hash, self.mask),
+        ];
+        (buckets.map(|bucket| bucket as usize), endpoint_tag(hash))
     }
 
     fn word(&self, bucket: usize) -> u64 {
@@ -97,14 +101,15 @@ impl EndpointTable {
                 .find(|lane| tags::get(word, *lane) == 0 && !self.freed.contains(&(bucket, *lane)));
             if let Some(lane) = free {
                 self.entries.write(bucket * tags::LANES + lane, endpoint);
-                self.tags
-                    .word(bucket, 0)
-                    .store(tags::with(word, lane, tag), Ordering::Release);
                 if attempt == 1 {
+                    // First, so that the entry is never there and not to be found.
                     self.tags
                         .word(buckets[0], 0)
                         .fetch_or(tags::OVERFLOWED, Ordering::Release);
                 }
+                self.tags
+                    .word(bucket, 0)
+                    .store(tags::with(word, lane, tag), Ordering::Release);
                 return Ok(());
             }
         }

@@ -102,12 +102,14 @@ pub fn attach(
             .collect();
         interface.refuse_foreign_program(&ours)?;
     }
-    detach_others(links, interfaces);
     let program = kernel.program()?;
-    found
+    let attached = found
         .into_iter()
         .map(|interface| attach_one(program, links, interface, mode))
-        .collect()
+        .collect::<Result<Vec<_>, _>>()?;
+    // Last, so that a failure above takes nothing down.
+    detach_others(links, interfaces);
+    Ok(attached)
 }
 
 fn attach_one(

@@ -44,6 +44,20 @@ pub struct Loaded {
 /// # Errors
 /// [`LoadError`]; nothing is attached then.
 pub fn load(layout: Layout, secret: &[u8; 32], pins: Option<&Path>) -> Result<Loaded, LoadError> {
+    load_object(OBJECT, layout, secret, pins)
+}
+
+/// Loads another build of the object, such as the bench's, which has a driver beside the program.
+/// Its bytes are aligned to 32 (`aya::include_bytes_aligned`).
+///
+/// # Errors
+/// As for [`load`].
+pub fn load_object(
+    object: &[u8],
+    layout: Layout,
+    secret: &[u8; 32],
+    pins: Option<&Path>,
+) -> Result<Loaded, LoadError> {
     let rate = TickRate::of_this_kernel();
     let keys = Keys::new(secret);
     let flow_mask = layout.flow_buckets - 1;
@@ -68,7 +82,7 @@ pub fn load(layout: Layout, secret: &[u8; 32], pins: Option<&Path>) -> Result<Lo
         .override_global("FLOW_SECRET", &keys.flow, true)
         .override_global("FINGERPRINT_KEY", &keys.fingerprint, true)
         .override_global("ENDPOINT_SEED", &keys.endpoint, true);
-    let mut ebpf = loader.load(OBJECT)?;
+    let mut ebpf = loader.load(object)?;
     for (_, program) in ebpf.programs_mut() {
         let program: &mut Xdp = program.try_into()?;
         program.load()?;

@@ -107,6 +107,10 @@ pub fn undo(draft: &mut Draft<'_>, target: &Target) -> Result<(), ApiError> {
             .clone()
             .with_weights(&weights_of(&before, &anchor.weights));
         service.spec.affinity = anchor.split.affinity.clone();
+        if service.spec.salt() != anchor.split.salt {
+            // It came from a name that is another one now.
+            service.spec.affinity.salt = Some(anchor.split.salt.clone());
+        }
         serves_all_families(service)?;
         service.drained_tracks = anchor.drained.clone();
         service

@@ -487,3 +487,5 @@ fn the_first_flows_of_a_change_outlive_a_scan_that_began_before_it() {
     // Two that met in one bucket share its first lane.
     assert!(left > 480, "{left} of 500 flows are left");
 }
+
+mod faults;
