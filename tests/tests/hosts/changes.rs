@@ -46,6 +46,7 @@ fn random_changes_back_to_back_lose_no_request_and_move_no_flow() -> Result<()> 
     }
 
     let (keep_alive, one_shot) = (keep_alive.stop()?, one_shot.stop()?);
+    println!("keep-alive: {keep_alive}\none request each: {one_shot}");
     keep_alive.assert_nothing_lost();
     one_shot.assert_nothing_lost();
     assert_eq!(
@@ -85,6 +86,7 @@ fn udp_flows_stay_with_their_backend_through_random_changes() -> Result<()> {
         site.agent.change(&random_change(&mut random, "echo"))?;
     }
     let totals = load.stop()?;
+    println!("UDP: {totals}");
     totals.assert_nothing_lost();
     assert_eq!(totals.flows(), 32);
     Ok(())
