@@ -72,14 +72,16 @@ pub const fn endpoint_tag(hash: u64) -> u64 {
 #[must_use]
 #[inline(always)]
 pub const fn endpoint_home(hash: u64, mask: u32) -> u32 {
-    (hash >> 32) as u32 & mask
+    // Under a multiplier that maps a whole row of addresses close together, their lower bits differ.
+    ((hash >> 32) ^ (hash >> 47)) as u32 & mask
 }
 
-/// Its other bucket; now and then the same.
+/// Its other bucket; now and then the same. Asked for only where the first is full, so it can afford
+/// a better hash.
 #[must_use]
 #[inline(always)]
-pub const fn endpoint_overflow(hash: u64, mask: u32) -> u32 {
-    (hash >> 22) as u32 & mask
+pub fn endpoint_overflow(seed: Key, hash: u64, mask: u32) -> u32 {
+    scatter(seed, hash) as u32 & mask
 }
 
 /// The name of an IPv4 flow, exact in 64 bits.

@@ -15,8 +15,7 @@
 //! ```text
 //!          backend answers        client goes on
 //!   New ----------------> Replied --------------> Established <------------+
-//!    |  client data >= 1 s after the first packet      |   ^               |
-//!    +------------------------------------------------>|   | payload       | payload
+//!                                                      |   | payload       | payload
 //!                                FIN of one side       v   |               |
 //!                                        FinClient / FinBackend            |
 //!                                FIN of the other side |                   |
@@ -143,7 +142,6 @@ pub const fn advance(bits: u8, event: Event) -> u8 {
     if event.flags & (FIN | RST) == 0 {
         return match bits {
             NEW if !event.from_client => REPLIED,
-            NEW if event.payload && event.aged => ESTABLISHED,
             REPLIED if event.from_client && event.flags & SYN == 0 => ESTABLISHED,
             FIN_CLIENT if event.payload && event.from_client => ESTABLISHED,
             FIN_BACKEND if event.payload && !event.from_client => ESTABLISHED,

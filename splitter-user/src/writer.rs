@@ -96,11 +96,18 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Sends a request that has no answer. A full queue drops it: the next news replaces it.
+    /// Sends a request that has no answer and that a full queue may drop.
     pub fn tell(&self, request: Request) {
         if self.queue.try_send(request).is_err() {
             tracing::warn!("the writer's queue is full: a message to it was dropped");
         }
+    }
+
+    /// Sends a request that must arrive: waits while the queue is full.
+    pub async fn insist(&self, request: Request) {
+        let queue = self.queue.clone();
+        // The writer is gone only when the agent stops, and then nothing has to arrive.
+        let _sent = tokio::task::spawn_blocking(move || queue.send(request)).await;
     }
 
     /// Asks, and waits for the answer.

@@ -1,9 +1,5 @@
 //! The two binaries as they are: what they say without an agent, and the example files they ship with.
-#![expect(
-    clippy::unwrap_used,
-    missing_docs,
-    reason = "tests: what cannot go on has failed"
-)]
+#![expect(clippy::unwrap_used, reason = "tests: what cannot go on has failed")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -76,13 +76,15 @@ impl Name {
     }
 
     /// Records a packet of the flow, whose value is `value`: its state and when it was seen. Writes
-    /// at most once a tick while the state stays.
+    /// at most once a tick while the state stays, and says whether it did.
     #[inline(always)]
-    pub fn refresh(&self, value: Value, event: Event, now: u32) {
+    pub fn refresh(&self, value: Value, event: Event, now: u32) -> bool {
         let next = refreshed(value, event, now);
-        if next != value {
+        let changed = next != value;
+        if changed {
             update_flow(self.key, self.buckets(), value.0, next.0, pack(event, now));
         }
+        changed
     }
 
     /// Pins the flow anew to `next`, if its value still is `value`.

@@ -38,7 +38,10 @@ pub fn forward<const V6: bool>(frame: &mut Frame, segment: &Segment, listener: u
             payload,
             aged: value.age(now) >= SECOND_TICKS.load(),
         };
-        name.refresh(value, event, now);
+        if name.refresh(value, event, now) {
+            // Once in a while, for another client may have taken its cell.
+            hops::learn::<V6>(frame, segment.source);
+        }
         let Some(backend) = BACKENDS.get(value.backend().into()) else {
             return no(Reason::Inconsistent);
         };

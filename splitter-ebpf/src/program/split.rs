@@ -13,7 +13,7 @@ use splitter_ebpf::wire::WirePort;
 
 /// Entries of the track table that are tried when the client already reaches a backend through
 /// another listener.
-const CONFLICT_TRIES: u32 = 4;
+const CONFLICT_TRIES: u32 = 16;
 
 /// A backend for a new flow of `segment` at `listener`, by the split that is current now.
 #[inline(always)]

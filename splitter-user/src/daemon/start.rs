@@ -33,7 +33,17 @@ pub(super) struct Started {
     pub addresses: watch::Sender<BTreeSet<IpAddr>>,
 }
 
-pub(super) fn start(config: &Config) -> Result<Started, DaemonError> {
+/// What belongs to this agent alone, from before it touches the data plane.
+pub(super) struct Claim {
+    lock: File,
+    pins: Pins,
+    store: Store,
+    secret: [u8; 32],
+    way_back: WayBack,
+}
+
+/// Looks at the host, keeps a second agent of this name out, and opens the state.
+pub(super) fn claim(config: &Config) -> Result<Claim, DaemonError> {
     host::check_kernel(&host::kernel_release())?;
     host::check_privileges()?;
     let mut way_back = WayBack::Transmit;
@@ -49,7 +59,24 @@ pub(super) fn start(config: &Config) -> Result<Started, DaemonError> {
     let mut store = Store::open(&config.state_dir)?;
     let secret = secret(&config.state_dir)?;
     check_secret(config, &mut store, &secret)?;
+    Ok(Claim {
+        lock,
+        pins,
+        store,
+        secret,
+        way_back,
+    })
+}
 
+/// Takes the data plane over or makes it, and puts the program on its interfaces.
+pub(super) fn start(config: &Config, claim: Claim) -> Result<Started, DaemonError> {
+    let Claim {
+        lock,
+        pins,
+        store,
+        secret,
+        way_back,
+    } = claim;
     let limits = &config.limits;
     let wanted = Layout::new(limits.services, limits.backends, limits.flows);
     let Opened { kernel, adopted } = pins.open(wanted, &secret)?;

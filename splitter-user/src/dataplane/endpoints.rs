@@ -51,7 +51,7 @@ impl EndpointTable {
         let hash = endpoint_hash(self.seed, address, meta);
         let buckets = [
             endpoint_home(hash, self.mask),
-            endpoint_overflow(hash, self.mask),
+            endpoint_overflow(self.seed, hash, self.mask),
         ];
         (buckets.map(|bucket| bucket as usize), endpoint_tag(hash))
     }
@@ -159,9 +159,13 @@ mod tests {
     }
 
     fn table(buckets: usize) -> EndpointTable {
+        seeded(buckets, [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344])
+    }
+
+    fn seeded(buckets: usize, seed: Key) -> EndpointTable {
         let tags = Mapping::private(buckets).expect("memory");
         let entries = Mapping::private(buckets * tags::LANES).expect("memory");
-        EndpointTable::new(tags, entries, [3, 5])
+        EndpointTable::new(tags, entries, seed)
     }
 
     #[test]
@@ -176,6 +180,27 @@ mod tests {
             assert_eq!(table.get(e.address, e.meta), Some(e));
             table.remove(e.address, e.meta);
             assert_eq!(table.get(e.address, e.meta), None);
+        }
+    }
+
+    #[test]
+    fn rows_of_neighbouring_addresses_find_room_under_every_secret() {
+        let keys = |n: u64| splitter_ebpf::hash::derive(&[7; 32], "endpoint", &n.to_string());
+        for round in 0..200 {
+            let mut table = seeded(4096, keys(round));
+            for third in 0..4_u8 {
+                for last in 0..250_u8 {
+                    let address = std::net::Ipv4Addr::new(198, 18, third, last);
+                    let entry = Endpoint {
+                        address: WireAddress::from(address),
+                        meta: Endpoint::meta_of(WirePort::new(80), TCP, Family::V4),
+                        kind: EndpointKind::Backend as u32,
+                        id: 1,
+                    };
+                    table.insert(entry).expect("a sixteenth full");
+                }
+            }
+            assert_eq!(table.iter().count(), 1000);
         }
     }
 
