@@ -9,7 +9,7 @@ use splitter_ebpf::abi::{
 use splitter_ebpf::endpoint::FlowTuple;
 use splitter_ebpf::headers::Segment;
 use splitter_ebpf::verdict::Reason;
-use splitter_ebpf::wire::WirePort;
+use splitter_ebpf::wire::{WireAddress, WirePort};
 
 /// Entries of the track table that are tried when the client already reaches a backend through
 /// another listener.
@@ -63,13 +63,18 @@ pub fn choose<const V6: bool>(
     if backend.flags & Backend::SHARED == 0 {
         return Ok((id, backend));
     }
-    // A copy, so that the segment itself can stay in registers.
-    let asked = *segment;
+    let [low, high] = segment.source.halves();
+    let asked = ask(segment, listener);
     let mut tried = 0;
     while tried < CONFLICT_TRIES {
         let id = table.backends[at(entry + tried)];
         let backend = BACKENDS.get(id.into()).ok_or(Reason::Inconsistent)?;
-        if id != 0 && !taken::<V6>(&asked, listener, backend) {
+        let taken = if V6 {
+            taken_v6(low, high, asked, id.into())
+        } else {
+            taken_v4(low, asked, id.into())
+        };
+        if id != 0 && taken == 0 {
             return Ok((id, backend));
         }
         tried += 1;
@@ -84,17 +89,50 @@ const fn at(entry: u32) -> usize {
     if entry < MAGLEV { entry } else { 0 }
 }
 
-/// Whether the client's address and port reach this backend's endpoint through another listener:
-/// the backend could not tell the two flows apart, nor could we tell their replies. Rare, so it stays
-/// out of line.
+/// Ports, listener and protocol of a new flow in one word, for [`taken_v4`] and [`taken_v6`].
+#[inline(always)]
+const fn ask(segment: &Segment, listener: u16) -> u64 {
+    segment.source_port.0 as u64
+        | ((segment.destination_port.0 as u64) << 16)
+        | ((listener as u64) << 32)
+        | ((segment.protocol as u64) << 48)
+}
+
+/// [`taken`] for IPv4. Rare, so it is out of line; a global function, which the verifier checks once
+/// and not for every backend that is tried.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn taken<const V6: bool>(segment: &Segment, listener: u16, backend: &Backend) -> bool {
+pub extern "C" fn taken_v4(client: u64, asked: u64, backend: u32) -> u64 {
+    taken::<false>(WireAddress::v4(client as u32), asked, backend).into()
+}
+
+/// [`taken`] for IPv6.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn taken_v6(low: u64, high: u64, asked: u64, backend: u32) -> u64 {
+    let client = WireAddress([
+        low as u32,
+        (low >> 32) as u32,
+        high as u32,
+        (high >> 32) as u32,
+    ]);
+    taken::<true>(client, asked, backend).into()
+}
+
+/// Whether the client's address and port reach this backend's endpoint through another listener:
+/// the backend could not tell the two flows apart, nor could we tell their replies.
+#[inline(always)]
+fn taken<const V6: bool>(client: WireAddress, asked: u64, backend: u32) -> bool {
+    let Some(backend) = BACKENDS.get(backend) else {
+        return false;
+    };
+    let (client_port, listener) = (WirePort(asked as u16), (asked >> 32) as u16);
     let port = if backend.port == WirePort(0) {
-        segment.destination_port
+        WirePort((asked >> 16) as u16)
     } else {
         backend.port
     };
-    let meta = Endpoint::meta_of(port, segment.protocol, family::<V6>());
+    let meta = Endpoint::meta_of(port, (asked >> 48) as u8, family::<V6>());
     let Some(endpoint) = lookup::endpoint::<V6>(backend.address, meta) else {
         return false;
     };
@@ -109,12 +147,8 @@ fn taken<const V6: bool>(segment: &Segment, listener: u16, backend: &Backend) ->
             return false;
         }
         if pair.listener() != listener
-            && let Some(value) = flows::Name::new(flow_key::<V6>(
-                segment.source,
-                segment.source_port,
-                pair.listener(),
-            ))
-            .find()
+            && let Some(value) =
+                flows::Name::new(flow_key::<V6>(client, client_port, pair.listener())).find()
             && value.backend() == pair.backend()
         {
             return true;
