@@ -53,12 +53,13 @@ pub fn endpoint_hash_v4(seed: Key, address: u32, meta: u64) -> u64 {
     spread(seed, address as u64, meta)
 }
 
-/// One multiplication by a secret odd number, whose upper bits are universal (Dietzfelbinger et al.,
-/// 1997): foreign traffic pays for this twice a packet, and what is found is compared in full.
+/// [`scatter`](crate::hash::scatter) but for its last fold, for foreign traffic pays twice a packet. One
+/// multiplication would be too few: neighbouring addresses and ports then crowd together.
 #[inline(always)]
 const fn spread(seed: Key, address: u64, meta: u64) -> u64 {
     let word = address ^ (meta << 32) ^ seed[0];
-    (word ^ (word >> 32)).wrapping_mul(seed[1] | 1)
+    let once = word.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (once ^ (once >> 32) ^ seed[1]).wrapping_mul(0xd6e8_feb8_6659_fd93)
 }
 
 /// The tag of an endpoint's hash: 15 bits, never 0.
@@ -72,16 +73,14 @@ pub const fn endpoint_tag(hash: u64) -> u64 {
 #[must_use]
 #[inline(always)]
 pub const fn endpoint_home(hash: u64, mask: u32) -> u32 {
-    // Under a multiplier that maps a whole row of addresses close together, their lower bits differ.
-    ((hash >> 32) ^ (hash >> 47)) as u32 & mask
+    (hash >> 32) as u32 & mask
 }
 
-/// Its other bucket; now and then the same. Asked for only where the first is full, so it can afford
-/// a better hash.
+/// Its other bucket; now and then the same.
 #[must_use]
 #[inline(always)]
-pub fn endpoint_overflow(seed: Key, hash: u64, mask: u32) -> u32 {
-    scatter(seed, hash) as u32 & mask
+pub const fn endpoint_overflow(hash: u64, mask: u32) -> u32 {
+    (hash >> 22) as u32 & mask
 }
 
 /// The name of an IPv4 flow, exact in 64 bits.

@@ -97,6 +97,12 @@ impl Rig {
         &mut self.plane
     }
 
+    /// What the agent would drive, to be asked.
+    #[must_use]
+    pub const fn kernel(&self) -> &Kernel {
+        &self.plane
+    }
+
     /// The tables.
     #[must_use]
     pub fn tables(&self) -> &Tables {

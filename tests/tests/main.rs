@@ -12,4 +12,5 @@ mod drain;
 mod hosts;
 mod lab_itself;
 mod packets;
+mod races;
 mod restart;

@@ -30,7 +30,7 @@ pub fn endpoint<const V6: bool>(address: WireAddress, meta: u64) -> Option<&'sta
     if word & tags::OVERFLOWED == 0 {
         return None;
     }
-    let second = endpoint_overflow(seed, hash, mask);
+    let second = endpoint_overflow(hash, mask);
     let word = word::load(ENDPOINT_TAGS.get_ptr(second)?);
     in_bucket::<V6>(second, word, tag, address, meta)
 }

@@ -22,7 +22,7 @@ pub struct Layout {
 
 impl Layout {
     /// Sizes for so many services, backends and flows. The flow table is at most half full at
-    /// `flows`, the endpoint table at most an eighth: an endpoint has two buckets, and no third.
+    /// `flows`, the endpoint table at most a quarter.
     #[must_use]
     pub fn new(services: u32, backends: u32, flows: u32) -> Self {
         let listeners = (services * 4).clamp(1024, u32::from(u16::MAX));
@@ -33,7 +33,7 @@ impl Layout {
             backends: backends.min(u32::from(u16::MAX)),
             listeners,
             replies,
-            endpoint_buckets: ((listeners * 2 + replies) * 2).next_power_of_two(),
+            endpoint_buckets: (listeners * 2 + replies).next_power_of_two(),
             flow_buckets: (flows * 2 / bucket).max(2).next_power_of_two(),
         }
     }

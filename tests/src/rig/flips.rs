@@ -1,3 +1,4 @@
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -11,7 +12,7 @@ use super::{Rig, Service};
 #[derive(Debug, Default)]
 pub(super) struct Rows {
     /// Rows that were current since the last barrier.
-    used: Vec<u32>,
+    used: Mutex<Vec<u32>>,
 }
 
 impl Rig {
@@ -30,12 +31,18 @@ impl Rig {
     ///
     /// # Errors
     /// What the data plane says.
-    pub fn flip(&mut self, choices: &[(u16, u8)]) -> Result<Duration> {
+    pub fn flip(&self, choices: &[(u16, u8)]) -> Result<Duration> {
         let selector = self.tables().selector();
-        if self.rows.used.len() + 2 > ROWS {
-            self.barrier()?;
+        let mut used = self
+            .rows
+            .used
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if used.len() + 2 > ROWS {
+            self.plane.barrier()?;
+            used.clear();
         }
-        let free = |row: &u32| *row != selector.row() && !self.rows.used.contains(row);
+        let free = |row: &u32| *row != selector.row() && !used.contains(row);
         let next = (0..u32::try_from(ROWS)?)
             .find(free)
             .expect("a barrier frees all rows but one");
@@ -44,19 +51,23 @@ impl Rig {
             row.table[usize::from(*service)] = *table;
         }
         self.tables().write_row(next, &row);
-        self.rows.used.push(selector.row());
-        Ok(self
-            .tables()
-            .flip(Selector::new(selector.sequence() + 1, u8::try_from(next)?)))
+        used.push(selector.row());
+        let next = Selector::new(selector.sequence() + 1, u8::try_from(next)?);
+        Ok(self.tables().flip(next))
     }
 
     /// Waits until no packet reads what is not current any more.
     ///
     /// # Errors
     /// What the data plane says.
-    pub fn barrier(&mut self) -> Result<()> {
+    pub fn barrier(&self) -> Result<()> {
+        let mut used = self
+            .rows
+            .used
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         self.plane.barrier()?;
-        self.rows.used.clear();
+        used.clear();
         Ok(())
     }
 }

@@ -196,7 +196,7 @@ const GREEN: &str = "198.18.3.1:8080";
 
 #[test]
 fn a_repeated_syn_follows_the_pin_that_it_meets() -> Result<()> {
-    let (mut rig, service) = blue_and_green()?;
+    let (rig, service) = blue_and_green()?;
     let request = tcp(CLIENT[0], WEB[0]);
     let syn = request.clone().flags(SYN);
     assert_eq!(rig.run(&syn.frame())?.packet, syn.forwarded(BLUE).frame());
@@ -220,7 +220,7 @@ fn a_repeated_syn_follows_the_pin_that_it_meets() -> Result<()> {
 
 #[test]
 fn a_port_used_again_after_its_flow_closed_selects_anew() -> Result<()> {
-    let (mut rig, service) = blue_and_green()?;
+    let (rig, service) = blue_and_green()?;
     let request = tcp(CLIENT[0], WEB[0]);
     let syn = request.clone().flags(SYN);
     let reply = tcp(BLUE, CLIENT[0]);
@@ -252,7 +252,7 @@ fn a_port_used_again_after_its_flow_closed_selects_anew() -> Result<()> {
 
 #[test]
 fn a_port_used_again_after_a_reset_selects_anew() -> Result<()> {
-    let (mut rig, service) = blue_and_green()?;
+    let (rig, service) = blue_and_green()?;
     let syn = tcp(CLIENT[0], WEB[0]).flags(SYN);
     rig.run(&syn.frame())?;
     rig.run(&tcp(BLUE, CLIENT[0]).flags(RST | ACK).frame())?;
