@@ -66,7 +66,9 @@ pub fn forward<const V6: bool>(frame: &mut Frame, segment: &Segment, listener: u
     let value = Value::new(id, state as u8, name.tag(), now);
     let pin = match found {
         Some(old) if name.replace(old, value) => Pin::Done,
-        Some(_) => name.find().map_or(Pin::Contended, Pin::Existing),
+        Some(_) => name
+            .find_out_of_line()
+            .map_or(Pin::Contended, Pin::Existing),
         None if V6 => name.pin(
             value,
             Some(&ColdKey {

@@ -1,15 +1,15 @@
 //! Choosing a backend for a new flow: selector, row, split table, track table.
 
-use super::maps::{BACKENDS, CONTROL, LISTENERS, REPLIES, ROWS, SPLITS, TRACKS};
+use super::maps::{ASKED, BACKENDS, CONTROL, LISTENERS, REPLIES, ROWS, SPLITS, TRACKS};
 use super::{family, flows, lookup, word};
 use splitter_ebpf::abi::{
-    Backend, Binding, Endpoint, MAGLEV, MAX_SERVICES, PAIRS, Pair, SLOTS, Selector, TABLES,
+    Asked, Backend, Binding, Endpoint, MAGLEV, MAX_SERVICES, PAIRS, Pair, SLOTS, Selector, TABLES,
     TRACKS as TRACK_LIMIT, track_table_index,
 };
 use splitter_ebpf::endpoint::FlowTuple;
 use splitter_ebpf::headers::Segment;
 use splitter_ebpf::verdict::Reason;
-use splitter_ebpf::wire::{WireAddress, WirePort};
+use splitter_ebpf::wire::WirePort;
 
 /// Entries of the track table that are tried when the client already reaches a backend through
 /// another listener.
@@ -63,23 +63,60 @@ pub fn choose<const V6: bool>(
     if backend.flags & Backend::SHARED == 0 {
         return Ok((id, backend));
     }
-    let [low, high] = segment.source.halves();
-    let asked = ask(segment, listener);
+    let Some(asked) = ASKED.get_ptr_mut(0) else {
+        return Err(Reason::Inconsistent);
+    };
+    // SAFETY: the look-up succeeded, and the value is this CPU's own.
+    unsafe {
+        *asked = Asked {
+            client: segment.source,
+            client_port: segment.source_port,
+            vip_port: segment.destination_port,
+            protocol: segment.protocol.into(),
+        };
+    }
+    let index = track_table_index(service, track, family::<V6>());
+    let id = untaken(index, entry, listener.into(), V6.into()) as u16;
+    if id == 0 {
+        return Err(Reason::TupleConflict);
+    }
+    let backend = BACKENDS.get(id.into()).ok_or(Reason::Inconsistent)?;
+    Ok((id, backend))
+}
+
+/// The first backend from `entry` of the track table `index` on that the client's address and port,
+/// in [`ASKED`], do not reach through another listener than `listener`; 0 if none is found.
+///
+/// A global function: the verifier checks it once, and it is rarely called.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn untaken(index: u32, entry: u32, listener: u32, v6: u32) -> u64 {
+    let Some(table) = TRACKS.get_value(index, &0) else {
+        return 0;
+    };
+    let Some(asked) = ASKED.get(0) else {
+        return 0;
+    };
     let mut tried = 0;
     while tried < CONFLICT_TRIES {
-        let id = table.backends[at(entry + tried)];
-        let backend = BACKENDS.get(id.into()).ok_or(Reason::Inconsistent)?;
-        let taken = if V6 {
-            taken_v6(low, high, asked, id.into())
-        } else {
-            taken_v4(low, asked, id.into())
-        };
-        if id != 0 && taken == 0 {
-            return Ok((id, backend));
-        }
+        let id = table.backends[at(entry.wrapping_add(tried))];
         tried += 1;
+        if id == 0 {
+            continue;
+        }
+        let Some(backend) = BACKENDS.get(id.into()) else {
+            return 0;
+        };
+        let free = if v6 == 0 {
+            !taken::<false>(asked, listener, backend)
+        } else {
+            !taken::<true>(asked, listener, backend)
+        };
+        if free {
+            return id.into();
+        }
     }
-    Err(Reason::TupleConflict)
+    0
 }
 
 /// A place in the track table, in range for the verifier's eyes too.
@@ -89,50 +126,16 @@ const fn at(entry: u32) -> usize {
     if entry < MAGLEV { entry } else { 0 }
 }
 
-/// Ports, listener and protocol of a new flow in one word, for [`taken_v4`] and [`taken_v6`].
-#[inline(always)]
-const fn ask(segment: &Segment, listener: u16) -> u64 {
-    segment.source_port.0 as u64
-        | ((segment.destination_port.0 as u64) << 16)
-        | ((listener as u64) << 32)
-        | ((segment.protocol as u64) << 48)
-}
-
-/// [`taken`] for IPv4. Rare, so it is out of line; a global function, which the verifier checks once
-/// and not for every backend that is tried.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn taken_v4(client: u64, asked: u64, backend: u32) -> u64 {
-    taken::<false>(WireAddress::v4(client as u32), asked, backend).into()
-}
-
-/// [`taken`] for IPv6.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn taken_v6(low: u64, high: u64, asked: u64, backend: u32) -> u64 {
-    let client = WireAddress([
-        low as u32,
-        (low >> 32) as u32,
-        high as u32,
-        (high >> 32) as u32,
-    ]);
-    taken::<true>(client, asked, backend).into()
-}
-
 /// Whether the client's address and port reach this backend's endpoint through another listener:
 /// the backend could not tell the two flows apart, nor could we tell their replies.
 #[inline(always)]
-fn taken<const V6: bool>(client: WireAddress, asked: u64, backend: u32) -> bool {
-    let Some(backend) = BACKENDS.get(backend) else {
-        return false;
-    };
-    let (client_port, listener) = (WirePort(asked as u16), (asked >> 32) as u16);
+fn taken<const V6: bool>(asked: &Asked, listener: u32, backend: &Backend) -> bool {
     let port = if backend.port == WirePort(0) {
-        WirePort((asked >> 16) as u16)
+        asked.vip_port
     } else {
         backend.port
     };
-    let meta = Endpoint::meta_of(port, (asked >> 48) as u8, family::<V6>());
+    let meta = Endpoint::meta_of(port, asked.protocol as u8, family::<V6>());
     let Some(endpoint) = lookup::endpoint::<V6>(backend.address, meta) else {
         return false;
     };
@@ -146,9 +149,9 @@ fn taken<const V6: bool>(client: WireAddress, asked: u64, backend: u32) -> bool 
         if pair == Pair(0) {
             return false;
         }
-        if pair.listener() != listener
-            && let Some(value) =
-                flows::Name::new(flow_key::<V6>(client, client_port, pair.listener())).find()
+        let key = flow_key::<V6>(asked.client, asked.client_port, pair.listener());
+        if pair.listener() as u32 != listener
+            && let Some(value) = flows::Name::new(key).find_out_of_line()
             && value.backend() == pair.backend()
         {
             return true;
