@@ -84,22 +84,24 @@ fn full_buckets_evict_what_is_not_established_oldest_first() -> Result<()> {
 
 #[test]
 fn no_flow_is_evicted_while_its_handshake_may_be_under_way() -> Result<()> {
-    let (rig, service) = tiny()?;
-    for n in 0..PLACES {
-        assert_eq!(open(&rig, n)?, Reason::NewFlow);
+    let (mut rig, service) = tiny()?;
+    loop {
+        rig.forget_flows();
+        let start = rig.plane().now()?;
+        for n in 0..PLACES {
+            assert_eq!(open(&rig, n)?, Reason::NewFlow);
+        }
+        let reason = open(&rig, 100)?;
+        let lost = (0..PLACES)
+            .filter(|n| !is_pinned(&rig, &service, *n))
+            .count();
+        // If this machine was too slow, once more.
+        if rig.plane().now()? == start {
+            assert_eq!((reason, lost), (Reason::UnpinnedTableFull, 0));
+            break;
+        }
     }
-    // All of them within the last ticks; if a tick or two passed meanwhile, what remains still holds.
-    let before = rig.flows();
-    let reason = open(&rig, 100)?;
-    let lost = (0..PLACES)
-        .filter(|n| !is_pinned(&rig, &service, *n))
-        .count();
-    match reason {
-        Reason::UnpinnedTableFull => assert_eq!((lost, rig.flows()), (0, before)),
-        Reason::NewFlow => assert_eq!(lost, 1),
-        other => panic!("{other:?}"),
-    }
-    rig.wait_ticks(3)?;
+    rig.wait_ticks(2)?;
     assert_eq!(open(&rig, 101)?, Reason::NewFlow);
     Ok(())
 }

@@ -7,8 +7,11 @@ mod flips;
 mod inserts;
 mod slots;
 
+use std::hint::spin_loop;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::sleep;
+use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use lab::bench::pin_to_cpu;
@@ -127,6 +130,30 @@ fn on_two_cpus(
         }
         result
     })
+}
+
+/// What this thread does while the CPUs are among themselves.
+fn idle() -> Result<()> {
+    sleep(Duration::from_millis(5));
+    Ok(())
+}
+
+/// Two threads that wait for each other.
+#[derive(Default)]
+struct Meeting(AtomicUsize);
+
+impl Meeting {
+    /// Returns when both are here for the `n`-th time; false if one will never come.
+    fn meet(&self, n: usize, stop: &AtomicBool) -> bool {
+        self.0.fetch_add(1, Ordering::AcqRel);
+        while self.0.load(Ordering::Acquire) < 2 * n {
+            if stop.load(Ordering::Relaxed) {
+                return false;
+            }
+            spin_loop();
+        }
+        true
+    }
 }
 
 /// Two handles on the program.
