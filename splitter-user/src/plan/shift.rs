@@ -118,6 +118,21 @@ pub fn undo(draft: &mut Draft<'_>, target: &Target) -> Result<(), ApiError> {
             .retain(|track, _| before.spec.track(track).is_some());
         service.split = anchor.split.clone();
         service.anchor = Some(anchor_of(&before));
+        let again: Vec<String> = service
+            .drained_tracks
+            .keys()
+            .filter(|track| !before.drained_tracks.contains_key(*track))
+            .cloned()
+            .collect();
+        for track in again {
+            draft.warn(
+                &name,
+                format!(
+                    "track {track} was draining in the split that is back, and drains again: \
+                     `splitterctl ready {name} {track}` ends it"
+                ),
+            );
+        }
     }
     Ok(())
 }
