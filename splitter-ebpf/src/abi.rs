@@ -12,7 +12,7 @@ mod split;
 pub use backend::{Backend, BackendCounters, ClientHop, Hop, LearnedHop};
 pub use control::{Control, Meta, Row, Selector, Verdicts};
 pub use endpoint::{Binding, Endpoint, EndpointKind, Listener, Pair, Reply};
-pub use flows::{Bucket, ColdKey};
+pub use flows::{Asked, Bucket, ColdKey};
 pub use split::{Affinity, SplitHeader, SplitTable, TrackTable, track_table_index};
 
 /// Version of everything in this module. Pinned maps of another version are not adopted.

@@ -15,8 +15,7 @@
 //! ```text
 //!          backend answers        client goes on
 //!   New ----------------> Replied --------------> Established <------------+
-//!    |  client data >= 1 s after the first packet      |   ^               |
-//!    +------------------------------------------------>|   | payload       | payload
+//!                                                      |   | payload       | payload
 //!                                FIN of one side       v   |               |
 //!                                        FinClient / FinBackend            |
 //!                                FIN of the other side |                   |
@@ -143,7 +142,6 @@ pub const fn advance(bits: u8, event: Event) -> u8 {
     if event.flags & (FIN | RST) == 0 {
         return match bits {
             NEW if !event.from_client => REPLIED,
-            NEW if event.payload && event.aged => ESTABLISHED,
             REPLIED if event.from_client && event.flags & SYN == 0 => ESTABLISHED,
             FIN_CLIENT if event.payload && event.from_client => ESTABLISHED,
             FIN_BACKEND if event.payload && !event.from_client => ESTABLISHED,
@@ -218,11 +216,15 @@ impl Value {
         (self.0 >> 40) as u32
     }
 
-    /// Ticks since [`seen`](Self::seen); wraps after 2^24 ticks.
+    /// Ticks since [`seen`](Self::seen), right up to half of what [`TICK_BITS`] hold.
+    ///
+    /// A value that was refreshed after the caller read the clock is of age 0, not of 2^24 ticks: a
+    /// scan that meets the next tick would take every flow that it sees alive for silent.
     #[must_use]
     #[inline(always)]
     pub const fn age(self, now: u32) -> u32 {
-        now.wrapping_sub(self.seen()) & TICK_MASK
+        let age = now.wrapping_sub(self.seen()) & TICK_MASK;
+        if age > TICK_MASK / 2 { 0 } else { age }
     }
 }
 

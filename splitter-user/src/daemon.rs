@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -91,8 +91,10 @@ fn io(action: &'static str) -> impl Fn(std::io::Error) -> DaemonError {
 pub async fn run(config: Config) -> Result<(), DaemonError> {
     let stop = CancellationToken::new();
     stop_on_signals(&stop)?;
-    // Both sockets first: a second agent, or a wrong address, must not cost a data plane.
-    let started = start::start(&config)?;
+    let claim = start::claim(&config)?;
+    // Sockets before the data plane: an address in use must not leave a program without an agent.
+    let sockets = bind(&config).await?;
+    let started = start::start(&config, claim)?;
     let start::Started {
         lock,
         pins,
@@ -102,10 +104,15 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
         addresses,
     } = started;
     let (writer, thread) = writer.start().map_err(io("start the writer's thread"))?;
-    let outcome = serve(&config, &stop, &writer, kernel_attached, epoch, addresses).await;
+    let attached = Attachment {
+        interfaces: kernel_attached,
+        epoch,
+        addresses,
+    };
+    let outcome = serve(&config, &stop, &writer, attached, sockets).await;
     let detach = matches!(outcome, Ok(true));
     let (done, stopped) = tokio::sync::oneshot::channel();
-    writer.tell(Request::Stop(done));
+    writer.insist(Request::Stop(done)).await;
     drop(writer);
     // The thread ends at once; if it is gone already the channel says so.
     let _ended = stopped.await;
@@ -119,25 +126,62 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
     outcome.map(drop)
 }
 
+/// The sockets of the agent.
+struct Sockets {
+    api: UnixListener,
+    /// Whether a group beside root may use the API.
+    group: bool,
+    metrics: TcpListener,
+}
+
+async fn bind(config: &Config) -> Result<Sockets, DaemonError> {
+    let group = server::group_id(&config.name).map_err(io("look up the group"))?;
+    let metrics = TcpListener::bind(config.metrics.listen)
+        .await
+        .map_err(|source| DaemonError::Metrics {
+            listen: config.metrics.listen,
+            source,
+        })?;
+    Ok(Sockets {
+        api: server::bind(&config.socket, group)?,
+        group: group.is_some(),
+        metrics,
+    })
+}
+
+/// What the program is attached to, and what is known of the ways from there.
+struct Attachment {
+    interfaces: Vec<Attached>,
+    epoch: u32,
+    addresses: watch::Sender<BTreeSet<IpAddr>>,
+}
+
 /// Serves until stopped; says whether to detach.
 async fn serve(
     config: &Config,
     stop: &CancellationToken,
     writer: &Handle,
-    attached: Vec<Attached>,
-    epoch: u32,
-    addresses: watch::Sender<BTreeSet<IpAddr>>,
+    attached: Attachment,
+    sockets: Sockets,
 ) -> Result<bool, DaemonError> {
+    let Attachment {
+        interfaces: attached,
+        epoch,
+        addresses,
+    } = attached;
     let (resolver, outputs) = Resolver::new(addresses.subscribe(), epoch);
     tokio::spawn(resolver.run(stop.clone()));
-    tokio::spawn(forward_news(outputs.clone(), writer.clone()));
+    tokio::spawn(forward_news(
+        outputs.clone(),
+        writer.clone(),
+        attached.clone(),
+    ));
     settle_hops(&addresses, outputs.hops.clone(), HOPS_WAIT).await;
     let hops = outputs.hops.borrow().clone();
     writer.tell(Request::Hops(hops));
     tell_conditions(config, writer, &attached);
 
-    let group = server::group_id(&config.name).map_err(io("look up the group"))?;
-    if group.is_none() {
+    if !sockets.group {
         let message = format!(
             "there is no group `{}`: only root may use the socket",
             config.name
@@ -148,31 +192,27 @@ async fn serve(
             Some(message),
         ));
     }
-    let listener = server::bind(&config.socket, group)?;
-    let metrics = TcpListener::bind(config.metrics.listen)
-        .await
-        .map_err(|source| DaemonError::Metrics {
-            listen: config.metrics.listen,
-            source,
-        })?;
     let detach = Arc::new(AtomicBool::new(false));
     let agent = Arc::new(agent::Daemon {
         config: config.clone(),
         writer: writer.clone(),
         started: Instant::now(),
         attached,
-        addresses,
         hops: outputs.hops,
         stop: stop.clone(),
         detach: Arc::clone(&detach),
     });
     resources::apply_all(&agent, &config.resources).await;
-    let metrics = tokio::spawn(telemetry::serve(metrics, writer.clone(), stop.clone()));
+    let metrics = tokio::spawn(telemetry::serve(
+        sockets.metrics,
+        writer.clone(),
+        stop.clone(),
+    ));
     if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
         tracing::warn!(%error, "cannot tell systemd that the agent is ready");
     }
     tracing::info!(socket = %config.socket.display(), interfaces = ?config.interfaces, "ready");
-    let served = server::serve(agent, listener, stop.clone()).await;
+    let served = server::serve(agent, sockets.api, stop.clone()).await;
     stop.cancel();
     // It ends with the token; its own failure has cost metrics alone.
     if let Ok(Err(error)) = metrics.await {
@@ -201,8 +241,12 @@ fn tell_conditions(config: &Config, writer: &Handle, attached: &[Attached]) {
     }
 }
 
-/// Carries news of next hops and routes to the writer.
-async fn forward_news(mut outputs: crate::nexthop::Outputs, writer: Handle) {
+/// Carries news of next hops, routes and interfaces to the writer.
+async fn forward_news(
+    mut outputs: crate::nexthop::Outputs,
+    writer: Handle,
+    attached: Vec<Attached>,
+) {
     loop {
         tokio::select! {
             changed = outputs.hops.changed() => {
@@ -210,16 +254,40 @@ async fn forward_news(mut outputs: crate::nexthop::Outputs, writer: Handle) {
                     return;
                 }
                 let hops = outputs.hops.borrow_and_update().clone();
-                writer.tell(Request::Hops(hops));
+                writer.insist(Request::Hops(hops)).await;
             }
             changed = outputs.epoch.changed() => {
                 if changed.is_err() {
                     return;
                 }
-                writer.tell(Request::RoutesChanged);
+                outputs.epoch.mark_unchanged();
+                writer.insist(Request::RoutesChanged).await;
+                let missing = missing_interfaces(&attached);
+                let condition = Request::Condition(ConditionKind::InterfaceMissing, missing);
+                writer.insist(condition).await;
             }
         }
     }
+}
+
+/// Interfaces that have gone, or come back without the program, for people; `None` if all are well.
+fn missing_interfaces(attached: &[Attached]) -> Option<String> {
+    let there = crate::interface::list().ok()?;
+    let missing: Vec<String> = attached
+        .iter()
+        .filter_map(|wanted| {
+            let now = there.iter().find(|interface| interface.name == wanted.name);
+            match now {
+                None => Some(format!("{} is gone", wanted.name)),
+                Some(now) if now.index != wanted.index || now.xdp.is_none() => Some(format!(
+                    "{} does not carry the program: restart the agent, which attaches it",
+                    wanted.name
+                )),
+                Some(_) => None,
+            }
+        })
+        .collect();
+    (!missing.is_empty()).then(|| missing.join("; "))
 }
 
 /// Waits until every address wanted has a next hop, or a reason why not, or the time is over.

@@ -18,8 +18,8 @@ use splitter_ebpf::abi::{BackendCounters, SplitHeader, Verdicts};
 use crate::table::split::Slots;
 
 pub use endpoints::{EndpointError, EndpointTable};
-pub use sys::grace_period;
-pub use tables::{FlowSlot, Tables};
+pub use sys::{detach_link, grace_period};
+pub use tables::{FlowSlot, Tables, WayBack};
 
 /// What can go wrong between the agent and the data plane.
 #[derive(Debug, thiserror::Error)]
@@ -108,6 +108,12 @@ pub trait DataPlane: Send {
     /// # Errors
     /// [`PlaneError`].
     fn counters(&self, backend: u16) -> Result<BackendCounters, PlaneError>;
+
+    /// Sets a backend's counters to 0: nothing counts there any more.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    fn reset_counters(&mut self, backend: u16) -> Result<(), PlaneError>;
 
     /// Counters of verdicts, over all CPUs.
     ///

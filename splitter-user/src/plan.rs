@@ -8,7 +8,7 @@ mod shift;
 use std::collections::BTreeMap;
 
 use crate::api::types::{ApiError, Change, Command, Target};
-use crate::share::percent;
+use crate::model::Weight;
 use crate::state::{ServiceState, World};
 
 pub use drain::find_backend;
@@ -22,8 +22,10 @@ pub struct Plan {
     pub touched: Vec<String>,
     /// Services that go.
     pub deleted: Vec<String>,
-    /// Cut the flows of what is deleted at once.
-    pub cut: bool,
+    /// Numbers change: of what comes, or goes at once.
+    pub numbers: bool,
+    /// Listeners, tracks or backends change, or which backends may take new flows: more than splits.
+    pub layout: bool,
     /// What to tell the operator, one for each service concerned.
     pub changes: Vec<Change>,
 }
@@ -32,7 +34,7 @@ impl Plan {
     /// Whether anything changes at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.touched.is_empty() && self.deleted.is_empty()
+        self.touched.is_empty() && self.deleted.is_empty() && !self.numbers
     }
 }
 
@@ -56,7 +58,7 @@ pub fn plan(
     };
     match command {
         Command::Apply { yaml, origin } => apply::apply(&mut draft, yaml, origin)?,
-        Command::Delete { service, .. } => apply::delete(&mut draft, service)?,
+        Command::Delete { service, now } => apply::delete(&mut draft, service, *now)?,
         Command::SetWeight { target, weights } => shift::set_weight(&mut draft, target, weights)?,
         Command::Cutover { target, to } => shift::cutover(&mut draft, target, to)?,
         Command::Undo { target } => shift::undo(&mut draft, target)?,
@@ -76,7 +78,8 @@ pub fn plan(
         next,
         touched: Vec::new(),
         deleted: Vec::new(),
-        cut: matches!(command, Command::Delete { now: true, .. }),
+        numbers: false,
+        layout: false,
         changes: Vec::new(),
     };
     for name in concerned {
@@ -97,6 +100,19 @@ pub fn plan(
     plan.next
         .number(world, now)
         .map_err(|error| ApiError::refused(error.to_string()))?;
+    if let Command::Delete { service, now: true } = command {
+        plan.next.cut(service);
+    }
+    plan.numbers =
+        plan.next.backend_ids != world.backend_ids || plan.next.listener_ids != world.listener_ids;
+    plan.layout = plan.numbers
+        || !plan.deleted.is_empty()
+        || plan.touched.iter().any(|name| {
+            match (world.services.get(name), plan.next.services.get(name)) {
+                (Some(before), Some(after)) => !before.serves_like(after),
+                _ => true,
+            }
+        });
     Ok(plan)
 }
 
@@ -258,10 +274,20 @@ fn in_force(service: &ServiceState) -> BTreeMap<String, String> {
         .map(|share| {
             (
                 share.name.to_owned(),
-                percent(share.parts, whole).unwrap_or_else(|| "0".to_owned()),
+                nearest(share.parts, whole).to_string(),
             )
         })
         .collect()
+}
+
+/// `part` of `whole`, to the nearest weight that can be written.
+fn nearest(part: u64, whole: u64) -> Weight {
+    let (part, whole) = (u128::from(part), u128::from(whole.max(1)));
+    let millis = (part * 100_000 + whole / 2) / whole;
+    u32::try_from(millis)
+        .ok()
+        .and_then(|millis| Weight::from_millis(millis).ok())
+        .unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -84,6 +84,45 @@ impl World {
             .find(|service| service.spec.listeners.contains(listener))
     }
 
+    /// Whether a service was deleted and still has numbers.
+    #[must_use]
+    pub fn is_former(&self, service: &str) -> bool {
+        let deleting = |state| matches!(state, IdState::Deleting { .. });
+        !self.services.contains_key(service)
+            && self
+                .backend_ids
+                .iter()
+                .any(|(_, key, state)| key.service == service && deleting(state))
+    }
+
+    /// Lets the flows of a deleted service end at once: its deadline is over.
+    pub fn cut(&mut self, service: &str) {
+        let backends: Vec<BackendKey> = self
+            .backend_ids
+            .iter()
+            .filter(|(_, key, state)| {
+                key.service == service && matches!(state, IdState::Deleting { .. })
+            })
+            .map(|(_, key, _)| key.clone())
+            .collect();
+        for backend in backends {
+            self.backend_ids.delete(&backend, 0);
+        }
+        let listeners: Vec<Listener> = self
+            .listener_ids
+            .iter()
+            .filter(|(id, _, state)| {
+                let services = self.listener_services.get(id);
+                matches!(state, IdState::Deleting { .. })
+                    && services.is_some_and(|services| services.contains(service))
+            })
+            .map(|(_, listener, _)| *listener)
+            .collect();
+        for listener in listeners {
+            self.listener_ids.delete(&listener, 0);
+        }
+    }
+
     /// How long flows of a backend may be silent.
     #[must_use]
     pub fn times_of(&self, backend: u16) -> FlowTimes {
@@ -135,13 +174,16 @@ impl World {
             self.backend_ids.take(backend, "limits.backends")?;
         }
         let deadline = |service: Option<&ServiceState>| {
-            let timeout = service.map_or(std::time::Duration::ZERO, |service| {
-                service.spec.drain.timeout
-            });
+            let timeout = service.map_or_else(
+                || model::DrainPolicy::default().timeout,
+                |service| service.spec.drain.timeout,
+            );
             now.saturating_add(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX))
         };
         for listener in self.listener_ids.active() {
-            if !listeners.iter().any(|(wanted, _)| *wanted == listener) {
+            let first = (listener, String::new());
+            let wanted = listeners.range(first..).next();
+            if wanted.is_none_or(|(wanted, _)| *wanted != listener) {
                 self.listener_ids
                     .delete(&listener, deadline(before.owner_of(&listener)));
             }

@@ -56,6 +56,10 @@ pub enum Request {
     Drain(String, DrainTarget, Answer<DrainView>),
     /// Figures for metrics.
     Figures(Answer<Figures>),
+    /// Addresses that a change to come will send packets to: the ways to them are wanted already.
+    Expect(BTreeSet<IpAddr>),
+    /// That change has come, or will not.
+    NoLongerExpect(BTreeSet<IpAddr>),
     /// Next hops towards the backends.
     Hops(NextHops),
     /// Routes or neighbours have changed.
@@ -92,11 +96,18 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Sends a request that has no answer. A full queue drops it: the next news replaces it.
+    /// Sends a request that has no answer and that a full queue may drop.
     pub fn tell(&self, request: Request) {
         if self.queue.try_send(request).is_err() {
             tracing::warn!("the writer's queue is full: a message to it was dropped");
         }
+    }
+
+    /// Sends a request that must arrive: waits while the queue is full.
+    pub async fn insist(&self, request: Request) {
+        let queue = self.queue.clone();
+        // The writer is gone only when the agent stops, and then nothing has to arrive.
+        let _sent = tokio::task::spawn_blocking(move || queue.send(request)).await;
     }
 
     /// Asks, and waits for the answer.
@@ -128,6 +139,26 @@ pub enum WriterError {
     /// The data plane.
     #[error(transparent)]
     Plane(#[from] PlaneError),
+    /// The journal is empty, the data plane is not.
+    #[error(
+        "the data plane carries traffic, but state_dir holds no state: put state.db back, or run `splitterd --config FILE \
+         --detach`, which cuts every flow"
+    )]
+    StateGone,
+    /// What is in force needs more room than the limits give.
+    #[error(
+        "the state needs room for {needed} {what}, {limit} gives {have}: raise it to at least {needed}"
+    )]
+    Limit {
+        /// Of what.
+        what: &'static str,
+        /// The limit's name.
+        limit: &'static str,
+        /// The highest number in use.
+        needed: u16,
+        /// What the limit allows.
+        have: u32,
+    },
     /// The journal holds something that this agent cannot read.
     #[error(
         "the state of service {service} cannot be read: {message}; it was written by another version of the agent"
@@ -158,6 +189,10 @@ pub struct Writer<D> {
     hops: NextHops,
     /// Addresses of backends, for whoever finds the ways to them.
     addresses: watch::Sender<BTreeSet<IpAddr>>,
+    /// Addresses of backends to come, and by how many changes each is expected.
+    expected: BTreeMap<IpAddr, usize>,
+    /// A change that was taken back and still stands in the journal.
+    leftover: Option<u64>,
     /// A flip after which something is to be tidied up, once packets in flight are done.
     tidy_after: Option<u64>,
     scan: scan::Scan,
@@ -247,6 +282,8 @@ impl<D: DataPlane + 'static> Writer<D> {
                 drop(answer.send(self.drain_view(&service, &what)))
             }
             Request::Figures(answer) => drop(answer.send(self.figures())),
+            Request::Expect(addresses) => self.expect(addresses),
+            Request::NoLongerExpect(addresses) => self.no_longer_expect(&addresses),
             Request::Hops(hops) => self.set_hops(hops),
             Request::RoutesChanged => self.plane.tables().bump_route_epoch(),
             Request::Condition(kind, Some(message)) => self.raise(kind, message),
@@ -305,13 +342,31 @@ impl<D: DataPlane + 'static> Writer<D> {
         Some(Hop::new(hop.destination_mac, hop.source_mac, hop.ifindex))
     }
 
-    /// Tells which backends packets may go to.
+    fn expect(&mut self, addresses: BTreeSet<IpAddr>) {
+        for address in addresses {
+            *self.expected.entry(address).or_default() += 1;
+        }
+        self.publish_addresses();
+    }
+
+    fn no_longer_expect(&mut self, addresses: &BTreeSet<IpAddr>) {
+        for address in addresses {
+            if let Some(changes) = self.expected.get_mut(address) {
+                *changes = changes.saturating_sub(1);
+            }
+        }
+        self.expected.retain(|_, changes| *changes > 0);
+        self.publish_addresses();
+    }
+
+    /// Tells which backends packets may go to, now or soon.
     fn publish_addresses(&self) {
         let wanted: BTreeSet<IpAddr> = self
             .world
             .backend_ids
             .iter()
             .map(|(_, key, _)| key.address)
+            .chain(self.expected.keys().copied())
             .collect();
         self.addresses.send_if_modified(|addresses| {
             let changed = *addresses != wanted;

@@ -8,11 +8,14 @@
 //! VIPs on the balancer: 198.18.1.100, 2001:db8:1::100
 //! ```
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::time::Duration;
 
 use anyhow::Result;
 
 use crate::namespace::Namespace;
+use crate::wait::await_until;
 
 /// The IPv4 address that clients dial.
 pub const VIP_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 18, 1, 100));
@@ -82,6 +85,7 @@ impl Hosts {
         hosts.address_client()?;
         hosts.address_balancer()?;
         hosts.address_backends()?;
+        hosts.await_wires()?;
         Ok(hosts)
     }
 
@@ -95,10 +99,10 @@ impl Hosts {
     /// Gives the client the addresses of [`Hosts::many_clients`].
     pub fn add_clients(&self, count: u8) -> Result<Vec<IpAddr>> {
         let addresses = Self::many_clients(count);
-        for address in &addresses {
-            self.client
-                .exec(&format!("ip addr add {address}/32 dev eth0"))?;
-        }
+        let lines = addresses
+            .iter()
+            .map(|address| format!("addr add {address}/32 dev eth0\n"));
+        self.client.ip(&lines.collect::<String>())?;
         Ok(addresses)
     }
 
@@ -116,48 +120,65 @@ impl Hosts {
                 outer.name()
             ))?;
             // A veth leaves checksums undone that the program would then forward broken (tx), and drops what XDP sends
-            // into it unless it polls (gro).
+            // into it unless it polls (gro). The balancer's end looks for that when it comes up, which is later.
             outer.exec("ethtool -K eth0 tx off gro on")?;
-            outer.exec("ip link set eth0 up")?;
-            self.balancer.exec(&format!("ip link set {device} up"))?;
         }
         Ok(())
     }
 
     fn address_client(&self) -> Result<()> {
-        let client = &self.client;
-        client.exec("ip addr add 198.18.1.10/24 dev eth0")?;
-        client.exec("ip addr add 2001:db8:1::10/64 dev eth0 nodad")?;
-        client.exec("ip route add default via 198.18.1.1")?;
-        client.exec("ip route add default via 2001:db8:1::1")?;
+        self.client.ip("link set eth0 up\n\
+             addr add 198.18.1.10/24 dev eth0\n\
+             addr add 2001:db8:1::10/64 dev eth0 nodad\n\
+             route add default via 198.18.1.1\n\
+             route add default via 2001:db8:1::1\n")?;
         // Ephemeral ports enough for many short connections.
-        client.sysctl("ipv4/ip_local_port_range", "1024 65535")
+        self.client.sysctl("ipv4/ip_local_port_range", "1024 65535")
     }
 
     fn address_balancer(&self) -> Result<()> {
         let balancer = &self.balancer;
         balancer.sysctl("ipv4/ip_forward", "1")?;
         balancer.sysctl("ipv6/conf/all/forwarding", "1")?;
-        balancer.exec("ip addr add 198.18.1.1/24 dev eth0")?;
-        balancer.exec("ip addr add 2001:db8:1::1/64 dev eth0 nodad")?;
-        balancer.exec("ip addr add 198.18.2.1/24 dev eth1")?;
-        balancer.exec("ip addr add 2001:db8:2::1/64 dev eth1 nodad")?;
-        balancer.exec("ip route add 198.18.9.0/24 via 198.18.1.10")?;
         // ARP is answered for an address of any interface; neighbour discovery only on the one that has it.
-        balancer.exec(&format!("ip addr add {VIP_V4}/32 dev lo"))?;
-        balancer.exec(&format!("ip addr add {VIP_V6}/128 dev eth0 nodad"))?;
-        Ok(())
+        balancer.ip(&format!(
+            "link set eth0 up\n\
+             link set eth1 up\n\
+             addr add 198.18.1.1/24 dev eth0\n\
+             addr add 2001:db8:1::1/64 dev eth0 nodad\n\
+             addr add 198.18.2.1/24 dev eth1\n\
+             addr add 2001:db8:2::1/64 dev eth1 nodad\n\
+             route add 198.18.9.0/24 via 198.18.1.10\n\
+             addr add {VIP_V4}/32 dev lo\n\
+             addr add {VIP_V6}/128 dev eth0 nodad\n"
+        ))
     }
 
     fn address_backends(&self) -> Result<()> {
-        let backends = &self.backends;
-        for backend in &BACKENDS {
-            backends.exec(&format!("ip addr add {}/24 dev eth0", backend.v4))?;
-            backends.exec(&format!("ip addr add {}/64 dev eth0 nodad", backend.v6))?;
+        let mut lines = String::from("link set eth0 up\n");
+        for Backend { v4, v6, .. } in &BACKENDS {
+            lines += &format!("addr add {v4}/24 dev eth0\naddr add {v6}/64 dev eth0 nodad\n");
         }
         // Replies pass through the balancer.
-        backends.exec("ip route add default via 198.18.2.1")?;
-        backends.exec("ip route add default via 2001:db8:2::1")?;
+        lines += "route add default via 198.18.2.1\nroute add default via 2001:db8:2::1\n";
+        self.backends.ip(&lines)
+    }
+
+    /// Waits until the wires carry packets, which is a moment after they are up.
+    fn await_wires(&self) -> Result<()> {
+        for (outer, gateway) in [
+            (&self.client, "198.18.1.1:9"),
+            (&self.backends, "198.18.2.1:9"),
+        ] {
+            let gateway: SocketAddr = gateway.parse()?;
+            // Nobody listens there: that the balancer says so has gone both ways.
+            let answers = || {
+                TcpStream::connect_timeout(&gateway, Duration::from_millis(50))
+                    .is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+            };
+            let what = format!("{gateway} to answer {}", outer.name());
+            await_until(Duration::from_secs(10), &what, || outer.enter(answers))?;
+        }
         Ok(())
     }
 }

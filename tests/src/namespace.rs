@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use anyhow::{Context, Result, bail};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+use crate::agent::Answer;
 use crate::cleanup::{Debt, Owed};
 use crate::process::ChildGuard;
 use crate::scratch::unique;
@@ -82,6 +83,16 @@ impl Namespace {
             bail!("an empty command line for namespace {}", self.name())
         };
         run(self.command(program).args(words))
+    }
+
+    /// Runs lines of `ip`, without that word, in one process; the first that fails ends it.
+    pub fn ip(&self, lines: &str) -> Result<()> {
+        let mut command = self.command("ip");
+        command.args(["-batch", "-"]);
+        Answer::with_input(command, lines)?
+            .succeeded()
+            .with_context(|| format!("cannot set up {}", self.name()))?;
+        Ok(())
     }
 
     /// Starts a command line and leaves it running.

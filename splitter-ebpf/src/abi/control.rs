@@ -9,8 +9,13 @@ pub struct Control {
     pub selector: u64,
     /// Grows whenever routes, links or neighbours change; older cached next hops are not used.
     pub route_epoch: u64,
+    /// Not 0: frames that leave by the interface they came in by are redirected there. A veth whose
+    /// other end polls without an XDP program of its own takes what `XDP_TX` sends, and lets it lie
+    /// until something else wakes it (`veth_xdp_flush` asks for a program, `veth_xdp_xmit` no longer
+    /// does since kernel commit 0e672f306a28).
+    pub redirect_back: u64,
 }
-assert_layout!(Control, 16, selector: 0, route_epoch: 8);
+assert_layout!(Control, 24, selector: 0, route_epoch: 8, redirect_back: 16);
 
 /// The selector: the current row in the low three bits, the number of flips above.
 #[repr(transparent)]

@@ -27,3 +27,19 @@ pub struct ColdKey {
     pub reserved: u32,
 }
 assert_layout!(ColdKey, 24, address: 0, port: 16, listener: 18, reserved: 20);
+
+/// What a new flow's other possible backends are looked for with, where its first choice is shared by
+/// listeners.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Asked {
+    /// The client.
+    pub client: WireAddress,
+    /// The client's port.
+    pub client_port: WirePort,
+    /// The listener's port.
+    pub vip_port: WirePort,
+    /// IP protocol number.
+    pub protocol: u32,
+}
+assert_layout!(Asked, 24, client: 0, client_port: 16, vip_port: 18, protocol: 20);

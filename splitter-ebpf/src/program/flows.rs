@@ -75,14 +75,23 @@ impl Name {
         if value == 0 { None } else { Some(Value(value)) }
     }
 
-    /// Records a packet of the flow, whose value is `value`: its state and when it was seen. Writes
-    /// at most once a tick while the state stays.
+    /// The same where it is rarely asked: out of line, verified once.
     #[inline(always)]
-    pub fn refresh(&self, value: Value, event: Event, now: u32) {
+    pub fn find_out_of_line(&self) -> Option<Value> {
+        let value = find_flow(self.key, self.buckets(), self.place.tag);
+        if value == 0 { None } else { Some(Value(value)) }
+    }
+
+    /// Records a packet of the flow, whose value is `value`: its state and when it was seen. Writes
+    /// at most once a tick while the state stays, and says whether it did.
+    #[inline(always)]
+    pub fn refresh(&self, value: Value, event: Event, now: u32) -> bool {
         let next = refreshed(value, event, now);
-        if next != value {
+        let changed = next != value;
+        if changed {
             update_flow(self.key, self.buckets(), value.0, next.0, pack(event, now));
         }
+        changed
     }
 
     /// Pins the flow anew to `next`, if its value still is `value`.
@@ -98,7 +107,9 @@ impl Name {
         match pin_flow(self.key, self.buckets(), value.0, self.place.lock) {
             FULL => Pin::Full,
             CONTENDED => Pin::Contended,
-            EXISTING => self.find().map_or(Pin::Contended, Pin::Existing),
+            EXISTING => self
+                .find_out_of_line()
+                .map_or(Pin::Contended, Pin::Existing),
             slot => {
                 if let Some(cold) = cold
                     && let Some(cell) = FLOW_KEYS.get_ptr_mut(slot as u32)
@@ -162,6 +173,23 @@ const fn pack(event: Event, now: u32) -> u64 {
 
 /// Instead of an event: do not try again.
 const NO_EVENT: u64 = u64::MAX;
+
+/// The value of the flow `key` in `buckets`, 0 if it is in neither.
+///
+/// A global function: the verifier checks it once, not at every place that calls it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn find_flow(key: u64, buckets: u64, tag: u32) -> u64 {
+    let mut value = 0;
+    let mut side = 0;
+    while side < 2 && value == 0 {
+        if let Some(bucket) = FLOWS.get_ptr_mut((buckets >> (32 * side)) as u32) {
+            value = find_in(bucket, key, tag);
+        }
+        side += 1;
+    }
+    value
+}
 
 /// Exchanges the value of the flow `key` in `buckets` from `old` to `new`. If it changed meanwhile
 /// and still is this flow's, `event` is applied to what it is now. Returns 1 if it was exchanged.

@@ -38,7 +38,10 @@ pub fn forward<const V6: bool>(frame: &mut Frame, segment: &Segment, listener: u
             payload,
             aged: value.age(now) >= SECOND_TICKS.load(),
         };
-        name.refresh(value, event, now);
+        if name.refresh(value, event, now) {
+            // Once in a while, for another client may have taken its cell.
+            hops::learn::<V6>(frame, segment.source);
+        }
         let Some(backend) = BACKENDS.get(value.backend().into()) else {
             return no(Reason::Inconsistent);
         };
@@ -63,7 +66,9 @@ pub fn forward<const V6: bool>(frame: &mut Frame, segment: &Segment, listener: u
     let value = Value::new(id, state as u8, name.tag(), now);
     let pin = match found {
         Some(old) if name.replace(old, value) => Pin::Done,
-        Some(_) => name.find().map_or(Pin::Contended, Pin::Existing),
+        Some(_) => name
+            .find_out_of_line()
+            .map_or(Pin::Contended, Pin::Existing),
         None if V6 => name.pin(
             value,
             Some(&ColdKey {

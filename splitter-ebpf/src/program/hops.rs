@@ -16,6 +16,15 @@ use splitter_ebpf::wire::WireAddress;
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 
+/// Whether a frame goes back by the interface it came in by as a redirected one, not by `XDP_TX`.
+#[inline(always)]
+pub fn redirects_back() -> bool {
+    CONTROL.get_ptr(0).is_some_and(|control| {
+        // SAFETY: a field's address within a value that a look-up returned.
+        word::load(unsafe { &raw const (*control).redirect_back }) != 0
+    })
+}
+
 #[inline(always)]
 fn client_hash<const V6: bool>(client: WireAddress) -> u64 {
     let [a, b] = client.halves();

@@ -55,6 +55,9 @@ pub static VERDICTS: PerCpuArray<abi::Verdicts, 1> = PerCpuArray::new();
 /// Counters by backend.
 #[btf_map]
 pub static COUNTERS: PerCpuArray<abi::BackendCounters, 1024> = PerCpuArray::new();
+/// A new flow on its way to [`untaken`](super::split::untaken).
+#[btf_map]
+pub static ASKED: PerCpuArray<abi::Asked, 1> = PerCpuArray::new();
 /// Next hops towards clients, as the kernel's routes say.
 #[btf_map]
 pub static CLIENT_HOPS: PerCpuArray<abi::ClientHop, { abi::CLIENT_HOPS }> = PerCpuArray::new();

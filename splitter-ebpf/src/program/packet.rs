@@ -1,5 +1,6 @@
 //! The only place that touches packet memory.
 
+use super::hops;
 use aya_ebpf::bindings::xdp_action::XDP_TX;
 use aya_ebpf::helpers::bpf_redirect;
 use aya_ebpf::programs::XdpContext;
@@ -44,7 +45,7 @@ impl Frame {
     #[inline(always)]
     pub fn transmit(&mut self, hop: &Hop) -> u32 {
         rewrite::macs(self, hop);
-        if hop.ifindex == self.ingress {
+        if hop.ifindex == self.ingress && !hops::redirects_back() {
             return XDP_TX;
         }
         // SAFETY: a plain helper call; it checks the index itself and returns an XDP action.

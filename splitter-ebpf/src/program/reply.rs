@@ -31,7 +31,13 @@ pub fn reply<const V6: bool>(frame: &mut Frame, segment: &Segment, index: u32) -
             segment.destination_port,
             pair.listener(),
         ));
-        if let Some(value) = name.find() {
+        // Most backends answer for one listener.
+        let value = if i == 0 {
+            name.find()
+        } else {
+            name.find_out_of_line()
+        };
+        if let Some(value) = value {
             if value.backend() == pair.backend() {
                 found = Some((name, value, pair.listener()));
                 break;

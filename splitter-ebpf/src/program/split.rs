@@ -1,9 +1,9 @@
 //! Choosing a backend for a new flow: selector, row, split table, track table.
 
-use super::maps::{BACKENDS, CONTROL, LISTENERS, REPLIES, ROWS, SPLITS, TRACKS};
+use super::maps::{ASKED, BACKENDS, CONTROL, LISTENERS, REPLIES, ROWS, SPLITS, TRACKS};
 use super::{family, flows, lookup, word};
 use splitter_ebpf::abi::{
-    Backend, Binding, Endpoint, MAGLEV, MAX_SERVICES, PAIRS, Pair, SLOTS, Selector, TABLES,
+    Asked, Backend, Binding, Endpoint, MAGLEV, MAX_SERVICES, PAIRS, Pair, SLOTS, Selector, TABLES,
     TRACKS as TRACK_LIMIT, track_table_index,
 };
 use splitter_ebpf::endpoint::FlowTuple;
@@ -13,7 +13,7 @@ use splitter_ebpf::wire::WirePort;
 
 /// Entries of the track table that are tried when the client already reaches a backend through
 /// another listener.
-const CONFLICT_TRIES: u32 = 4;
+const CONFLICT_TRIES: u32 = 16;
 
 /// A backend for a new flow of `segment` at `listener`, by the split that is current now.
 #[inline(always)]
@@ -63,18 +63,60 @@ pub fn choose<const V6: bool>(
     if backend.flags & Backend::SHARED == 0 {
         return Ok((id, backend));
     }
-    // A copy, so that the segment itself can stay in registers.
-    let asked = *segment;
+    let Some(asked) = ASKED.get_ptr_mut(0) else {
+        return Err(Reason::Inconsistent);
+    };
+    // SAFETY: the look-up succeeded, and the value is this CPU's own.
+    unsafe {
+        *asked = Asked {
+            client: segment.source,
+            client_port: segment.source_port,
+            vip_port: segment.destination_port,
+            protocol: segment.protocol.into(),
+        };
+    }
+    let index = track_table_index(service, track, family::<V6>());
+    let id = untaken(index, entry, listener.into(), V6.into()) as u16;
+    if id == 0 {
+        return Err(Reason::TupleConflict);
+    }
+    let backend = BACKENDS.get(id.into()).ok_or(Reason::Inconsistent)?;
+    Ok((id, backend))
+}
+
+/// The first backend from `entry` of the track table `index` on that the client's address and port,
+/// in [`ASKED`], do not reach through another listener than `listener`; 0 if none is found.
+///
+/// A global function: the verifier checks it once, and it is rarely called.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn untaken(index: u32, entry: u32, listener: u32, v6: u32) -> u64 {
+    let Some(table) = TRACKS.get_value(index, &0) else {
+        return 0;
+    };
+    let Some(asked) = ASKED.get(0) else {
+        return 0;
+    };
     let mut tried = 0;
     while tried < CONFLICT_TRIES {
-        let id = table.backends[at(entry + tried)];
-        let backend = BACKENDS.get(id.into()).ok_or(Reason::Inconsistent)?;
-        if id != 0 && !taken::<V6>(&asked, listener, backend) {
-            return Ok((id, backend));
-        }
+        let id = table.backends[at(entry.wrapping_add(tried))];
         tried += 1;
+        if id == 0 {
+            continue;
+        }
+        let Some(backend) = BACKENDS.get(id.into()) else {
+            return 0;
+        };
+        let free = if v6 == 0 {
+            !taken::<false>(asked, listener, backend)
+        } else {
+            !taken::<true>(asked, listener, backend)
+        };
+        if free {
+            return id.into();
+        }
     }
-    Err(Reason::TupleConflict)
+    0
 }
 
 /// A place in the track table, in range for the verifier's eyes too.
@@ -85,16 +127,15 @@ const fn at(entry: u32) -> usize {
 }
 
 /// Whether the client's address and port reach this backend's endpoint through another listener:
-/// the backend could not tell the two flows apart, nor could we tell their replies. Rare, so it stays
-/// out of line.
-#[inline(never)]
-fn taken<const V6: bool>(segment: &Segment, listener: u16, backend: &Backend) -> bool {
+/// the backend could not tell the two flows apart, nor could we tell their replies.
+#[inline(always)]
+fn taken<const V6: bool>(asked: &Asked, listener: u32, backend: &Backend) -> bool {
     let port = if backend.port == WirePort(0) {
-        segment.destination_port
+        asked.vip_port
     } else {
         backend.port
     };
-    let meta = Endpoint::meta_of(port, segment.protocol, family::<V6>());
+    let meta = Endpoint::meta_of(port, asked.protocol as u8, family::<V6>());
     let Some(endpoint) = lookup::endpoint::<V6>(backend.address, meta) else {
         return false;
     };
@@ -108,13 +149,9 @@ fn taken<const V6: bool>(segment: &Segment, listener: u16, backend: &Backend) ->
         if pair == Pair(0) {
             return false;
         }
-        if pair.listener() != listener
-            && let Some(value) = flows::Name::new(flow_key::<V6>(
-                segment.source,
-                segment.source_port,
-                pair.listener(),
-            ))
-            .find()
+        let key = flow_key::<V6>(asked.client, asked.client_port, pair.listener());
+        if pair.listener() as u32 != listener
+            && let Some(value) = flows::Name::new(key).find_out_of_line()
             && value.backend() == pair.backend()
         {
             return true;

@@ -30,17 +30,22 @@ pub(super) struct Daemon {
     pub writer: Handle,
     pub started: Instant,
     pub attached: Vec<Attached>,
-    pub addresses: watch::Sender<BTreeSet<IpAddr>>,
     pub hops: watch::Receiver<NextHops>,
     pub stop: CancellationToken,
     pub detach: Arc<AtomicBool>,
 }
 
 impl Daemon {
-    /// Finds the ways to backends before they take flows.
-    async fn find_ways(&self, yaml: &str) {
+    /// Finds the ways to the backends of an apply that will be accepted, before they take flows. What is given back has to
+    /// live until they are in force.
+    async fn find_ways(
+        &self,
+        request: &ChangeRequest,
+        yaml: &str,
+        actor: Actor,
+    ) -> Result<Option<Expected<'_>>, ApiError> {
         let Ok(file) = crate::resource::read(yaml, "") else {
-            return;
+            return Ok(None);
         };
         let backends = file
             .services
@@ -51,28 +56,60 @@ impl Daemon {
         let known = |hops: &NextHops| asked.iter().all(|address| hops.hops.contains_key(address));
         let mut hops = self.hops.clone();
         if known(&hops.borrow()) {
-            return;
+            return Ok(None);
         }
-        self.addresses.send_if_modified(|addresses| {
-            let before = addresses.len();
-            addresses.extend(&asked);
-            addresses.len() != before
-        });
+        // What is refused has its answer at once, and nobody is asked for neighbours on its behalf.
+        let mut rehearsal = request.clone();
+        rehearsal.dry_run = true;
+        self.ask_for_change(rehearsal, actor).await?;
+        let expected = Expected::new(&self.writer, asked.clone());
         // A neighbour that does not answer is a condition of the service, not a reason to refuse it.
         let _known = tokio::time::timeout(NEW_HOPS_WAIT, hops.wait_for(known)).await;
         let found = self.hops.borrow().clone();
         self.writer.tell(Request::Hops(found));
+        Ok(Some(expected))
+    }
+
+    async fn ask_for_change(
+        &self,
+        request: ChangeRequest,
+        actor: Actor,
+    ) -> Result<Vec<Change>, ApiError> {
+        self.writer
+            .ask(|answer| Request::Change(Box::new(request), actor, answer))
+            .await
+    }
+}
+
+/// Addresses whose ways are wanted for as long as this lives, whatever becomes of the caller.
+struct Expected<'w> {
+    writer: &'w Handle,
+    addresses: BTreeSet<IpAddr>,
+}
+
+impl<'w> Expected<'w> {
+    fn new(writer: &'w Handle, addresses: BTreeSet<IpAddr>) -> Self {
+        writer.tell(Request::Expect(addresses.clone()));
+        Self { writer, addresses }
+    }
+}
+
+impl Drop for Expected<'_> {
+    fn drop(&mut self) {
+        let addresses = std::mem::take(&mut self.addresses);
+        self.writer.tell(Request::NoLongerExpect(addresses));
     }
 }
 
 impl Agent for Daemon {
     async fn change(&self, request: ChangeRequest, actor: Actor) -> Result<Vec<Change>, ApiError> {
-        if let (Command::Apply { yaml, .. }, false) = (&request.command, request.dry_run) {
-            self.find_ways(yaml).await;
-        }
-        self.writer
-            .ask(|answer| Request::Change(Box::new(request), actor, answer))
-            .await
+        let ways = match (&request.command, request.dry_run) {
+            (Command::Apply { yaml, .. }, false) => self.find_ways(&request, yaml, actor).await?,
+            _ => None,
+        };
+        let changes = self.ask_for_change(request, actor).await;
+        drop(ways);
+        changes
     }
 
     async fn services(&self, name: Option<&str>) -> Result<Vec<ServiceView>, ApiError> {
@@ -149,7 +186,7 @@ impl Agent for Daemon {
         for condition in self.writer.ask(Request::Status).await?.conditions {
             findings.push(Finding {
                 check: format!("{:?}", condition.kind),
-                ok: false,
+                ok: !condition.kind.impairs_traffic(),
                 message: condition.message,
                 fix: None,
             });

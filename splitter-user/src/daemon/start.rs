@@ -10,8 +10,9 @@ use tokio::sync::watch;
 use super::{DaemonError, io};
 use crate::config::{Config, XdpMode};
 use crate::dataplane::kernel::Kernel;
-use crate::dataplane::{DataPlane as _, grace_period};
+use crate::dataplane::{DataPlane as _, WayBack, grace_period};
 use crate::host;
+use crate::interface::Interface;
 use crate::loader::{Attached, Layout, Mode, Opened, Pins, attach};
 use crate::store::{Store, secret};
 use crate::writer::{Grace, Writer};
@@ -32,11 +33,25 @@ pub(super) struct Started {
     pub addresses: watch::Sender<BTreeSet<IpAddr>>,
 }
 
-pub(super) fn start(config: &Config) -> Result<Started, DaemonError> {
+/// What belongs to this agent alone, from before it touches the data plane.
+pub(super) struct Claim {
+    lock: File,
+    pins: Pins,
+    store: Store,
+    secret: [u8; 32],
+    way_back: WayBack,
+}
+
+/// Looks at the host, keeps a second agent of this name out, and opens the state.
+pub(super) fn claim(config: &Config) -> Result<Claim, DaemonError> {
     host::check_kernel(&host::kernel_release())?;
     host::check_privileges()?;
+    let mut way_back = WayBack::Transmit;
     for name in &config.interfaces {
-        crate::interface::Interface::find(name).map_err(crate::loader::AttachError::from)?;
+        let interface = Interface::find(name).map_err(crate::loader::AttachError::from)?;
+        if interface.kind.as_deref() == Some("veth") {
+            way_back = WayBack::Redirect;
+        }
     }
     host::ensure_bpffs(&config.bpffs)?;
     let pins = Pins::new(&config.bpffs, &config.name);
@@ -44,7 +59,24 @@ pub(super) fn start(config: &Config) -> Result<Started, DaemonError> {
     let mut store = Store::open(&config.state_dir)?;
     let secret = secret(&config.state_dir)?;
     check_secret(config, &mut store, &secret)?;
+    Ok(Claim {
+        lock,
+        pins,
+        store,
+        secret,
+        way_back,
+    })
+}
 
+/// Takes the data plane over or makes it, and puts the program on its interfaces.
+pub(super) fn start(config: &Config, claim: Claim) -> Result<Started, DaemonError> {
+    let Claim {
+        lock,
+        pins,
+        store,
+        secret,
+        way_back,
+    } = claim;
     let limits = &config.limits;
     let wanted = Layout::new(limits.services, limits.backends, limits.flows);
     let Opened { kernel, adopted } = pins.open(wanted, &secret)?;
@@ -56,6 +88,7 @@ pub(super) fn start(config: &Config) -> Result<Started, DaemonError> {
     if adopted {
         tracing::info!("the data plane runs already: taking it over");
     }
+    kernel.tables().set_way_back(way_back);
     let pending = kernel.tables().layout != wanted;
     let (addresses, _) = watch::channel(BTreeSet::new());
     let grace = Grace::start(grace_period).map_err(io("start a thread"))?;

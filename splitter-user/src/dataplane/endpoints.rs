@@ -105,12 +105,13 @@ impl EndpointTable {
         };
         let bucket = buckets[side];
         self.entries.write(bucket * tags::LANES + lane, endpoint);
-        let word = tags::with(self.word(bucket), *lane, tag);
-        self.tags.word(bucket, 0).store(word, Ordering::Release);
         if bucket != buckets[0] {
+            // First, so that the entry is never there and not to be found.
             let home = self.tags.word(buckets[0], 0);
             home.fetch_or(tags::OVERFLOWED, Ordering::Release);
         }
+        let word = tags::with(self.word(bucket), *lane, tag);
+        self.tags.word(bucket, 0).store(word, Ordering::Release);
         Ok(())
     }
 

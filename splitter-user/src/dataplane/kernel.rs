@@ -5,7 +5,7 @@ use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use aya::Pod;
-use aya::maps::{Map, MapData, PerCpuArray};
+use aya::maps::{Map, MapData, PerCpuArray, PerCpuValues};
 use aya::programs::Xdp;
 use splitter_ebpf::abi::{BackendCounters, ROWS, SplitTable, TABLES, TrackTable, Verdicts};
 use splitter_ebpf::flow::TICK_MASK;
@@ -268,6 +268,21 @@ impl DataPlane for Kernel {
                     unpinned: sum.unpinned + cpu.unpinned,
                 }
             }))
+    }
+
+    fn reset_counters(&mut self, backend: u16) -> Result<(), PlaneError> {
+        let cpus = self
+            .counters
+            .get(&backend.into(), 0)
+            .map_err(aya("read a backend's counters"))?;
+        let zeros = vec![Plain(BackendCounters::default()); cpus.len()];
+        let zeros = PerCpuValues::try_from(zeros).map_err(|error| PlaneError::Map {
+            action: "reset a backend's counters",
+            source: error,
+        })?;
+        self.counters
+            .set(backend.into(), zeros, 0)
+            .map_err(aya("reset a backend's counters"))
     }
 
     fn verdicts(&self) -> Result<Verdicts, PlaneError> {

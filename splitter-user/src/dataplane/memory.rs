@@ -105,6 +105,10 @@ impl DataPlane for Memory {
         Ok(BackendCounters::default())
     }
 
+    fn reset_counters(&mut self, _backend: u16) -> Result<(), PlaneError> {
+        Ok(())
+    }
+
     fn verdicts(&self) -> Result<Verdicts, PlaneError> {
         Ok(Verdicts {
             packets: [0; REASONS],

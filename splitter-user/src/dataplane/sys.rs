@@ -1,10 +1,15 @@
 //! System calls that neither aya nor rustix has.
 
+use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
 const BPF_MAP_DELETE_ELEM: libc::c_long = 3;
+const BPF_OBJ_GET: libc::c_long = 7;
 const BPF_MAP_UPDATE_BATCH: libc::c_long = 26;
+const BPF_LINK_DETACH: libc::c_long = 34;
 const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
 
 /// `union bpf_attr` of the batch commands (include/uapi/linux/bpf.h).
@@ -32,7 +37,23 @@ struct ElementAttr {
     flags: u64,
 }
 
-fn bpf<T>(command: libc::c_long, attr: &mut T) -> io::Result<()> {
+/// `union bpf_attr` of BPF_OBJ_GET.
+#[repr(C, align(8))]
+#[derive(Default)]
+struct ObjectAttr {
+    path: u64,
+    fd: u32,
+    flags: u32,
+}
+
+/// `union bpf_attr` of BPF_LINK_DETACH.
+#[repr(C)]
+#[derive(Default)]
+struct LinkAttr {
+    link_fd: u32,
+}
+
+fn bpf<T>(command: libc::c_long, attr: &mut T) -> io::Result<libc::c_long> {
     // SAFETY: `attr` is the kernel's structure for `command`, of the size given, and every pointer
     // in it outlives the call.
     let result = unsafe {
@@ -46,7 +67,7 @@ fn bpf<T>(command: libc::c_long, attr: &mut T) -> io::Result<()> {
     if result < 0 {
         Err(io::Error::last_os_error())
     } else {
-        Ok(())
+        Ok(result)
     }
 }
 
@@ -65,7 +86,7 @@ pub fn update_batch(map: impl AsFd, keys: &[u32], inner: &[BorrowedFd<'_>]) -> i
         map_fd: descriptor(map.as_fd()),
         ..BatchAttr::default()
     };
-    bpf(BPF_MAP_UPDATE_BATCH, &mut attr)
+    bpf(BPF_MAP_UPDATE_BATCH, &mut attr).map(drop)
 }
 
 /// Removes an element; one that is not there is no error.
@@ -77,8 +98,26 @@ pub fn delete(map: impl AsFd, key: u32) -> io::Result<()> {
     };
     match bpf(BPF_MAP_DELETE_ELEM, &mut attr) {
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
-        other => other,
+        other => other.map(drop),
     }
+}
+
+/// Takes the program of a pinned link off its interface, now: what removing the pin alone would do
+/// happens some time later.
+pub fn detach_link(pin: &Path) -> io::Result<()> {
+    let path = CString::new(pin.as_os_str().as_bytes())?;
+    let mut attr = ObjectAttr {
+        path: path.as_ptr().addr() as u64,
+        ..ObjectAttr::default()
+    };
+    let fd = bpf(BPF_OBJ_GET, &mut attr)?;
+    let fd = RawFd::try_from(fd).map_err(io::Error::other)?;
+    // SAFETY: the kernel has just given it to nobody else.
+    let link = unsafe { OwnedFd::from_raw_fd(fd) };
+    let mut attr = LinkAttr {
+        link_fd: descriptor(link.as_fd()),
+    };
+    bpf(BPF_LINK_DETACH, &mut attr).map(drop)
 }
 
 /// Waits for an RCU grace period: every XDP program that runs now has then ended

@@ -28,6 +28,15 @@ pub struct FlowSlot {
     pub value: Value,
 }
 
+/// How a frame leaves by the interface that it came in by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WayBack {
+    /// `XDP_TX`: the cheapest, and every driver's.
+    Transmit,
+    /// A redirect, which a veth's other end is woken for.
+    Redirect,
+}
+
 /// The tables.
 #[derive(Debug)]
 pub struct Tables {
@@ -118,6 +127,17 @@ impl Tables {
             .word(0, offset_of!(Control, route_epoch))
             .load(Ordering::Acquire);
         u32::try_from(epoch & u64::from(u32::MAX)).unwrap_or(0)
+    }
+
+    /// Says how frames leave by the interface they came in by.
+    pub fn set_way_back(&self, way: WayBack) {
+        let redirect = match way {
+            WayBack::Transmit => 0,
+            WayBack::Redirect => 1,
+        };
+        self.control
+            .word(0, offset_of!(Control, redirect_back))
+            .store(redirect, Ordering::Release);
     }
 
     /// A row.

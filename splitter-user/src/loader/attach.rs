@@ -9,6 +9,7 @@ use aya::programs::{ProgramError, Xdp};
 
 use super::object::LoadError;
 use super::pins::pin_name;
+use crate::dataplane::detach_link;
 use crate::dataplane::kernel::Kernel;
 use crate::interface::{Interface, InterfaceError, XdpMode};
 
@@ -62,7 +63,7 @@ pub enum AttachError {
         interface: String,
     },
     /// A pin.
-    #[error("cannot pin the link of {interface} at {path}: {message}")]
+    #[error("cannot change the pin of the link of {interface} at {path}: {message}")]
     Pin {
         /// The interface.
         interface: String,
@@ -101,12 +102,14 @@ pub fn attach(
             .collect();
         interface.refuse_foreign_program(&ours)?;
     }
-    detach_others(links, interfaces);
     let program = kernel.program()?;
-    found
+    let attached = found
         .into_iter()
         .map(|interface| attach_one(program, links, interface, mode))
-        .collect()
+        .collect::<Result<Vec<_>, _>>()?;
+    // Last, so that a failure above takes nothing down.
+    detach_others(links, interfaces);
+    Ok(attached)
 }
 
 fn attach_one(
@@ -132,7 +135,12 @@ fn attach_one(
             });
         }
         // The interface was made anew, or is to change its mode.
-        unpin(link, &interface.name, &path)?;
+        drop(link);
+        end_link(&path).map_err(|error| AttachError::Pin {
+            interface: interface.name.clone(),
+            path: path.clone(),
+            message: error.to_string(),
+        })?;
     }
     let (link, mode) = match mode {
         Mode::Native => (
@@ -222,15 +230,13 @@ fn pinned(path: &Path) -> Option<FdLink> {
         .flatten()
 }
 
-/// Removes the pin of a link; the link itself ends when the last descriptor is closed.
-fn unpin(link: FdLink, interface: &str, path: &Path) -> Result<(), AttachError> {
-    fs::remove_file(path).map_err(|error| AttachError::Pin {
-        interface: interface.to_owned(),
-        path: path.to_owned(),
-        message: error.to_string(),
-    })?;
-    drop(link);
-    Ok(())
+/// Takes the program of a pinned link off its interface, and the pin away.
+pub(super) fn end_link(path: &Path) -> std::io::Result<()> {
+    if let Err(error) = detach_link(path) {
+        // Its interface may be gone, and the link with it; the pin goes in any case.
+        tracing::debug!(path = %path.display(), %error, "cannot end a link");
+    }
+    fs::remove_file(path)
 }
 
 fn detach_others(links: &Path, keep: &[String]) {
@@ -244,7 +250,7 @@ fn detach_others(links: &Path, keep: &[String]) {
                 interface = name,
                 "detaching: the configuration no longer names it"
             );
-            if let Err(error) = fs::remove_file(entry.path()) {
+            if let Err(error) = end_link(&entry.path()) {
                 tracing::warn!(interface = name, %error, "cannot remove the pin of its link");
             }
         }

@@ -91,7 +91,8 @@ pub fn load_object(
 }
 
 /// Every map of the object, by name.
-pub const MAPS: [&str; 17] = [
+pub const MAPS: [&str; 18] = [
+    "ASKED",
     "CONTROL",
     "META",
     "ROWS",

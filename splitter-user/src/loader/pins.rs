@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use aya::maps::{MapData, MapError};
 use splitter_ebpf::abi::{ABI_VERSION, Meta};
 
+use super::attach::end_link;
 use super::layout::Layout;
 use super::object::{LoadError, load};
 use crate::dataplane::kernel::Kernel;
@@ -185,10 +186,23 @@ impl Pins {
     /// # Errors
     /// [`PinError::Io`].
     pub fn remove(&self) -> Result<(), PinError> {
+        // In one step to the name under which nobody takes anything over: killed half-way, the next
+        // start clears the rest away.
+        let scrap = self.root.join("pins-new");
+        remove_tree(&scrap)?;
+        match fs::rename(self.directory(), &scrap) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(io_error("rename", &self.directory())(error));
+            }
+            _ => {}
+        }
         // Links first: no packet may meet a program whose maps are going.
-        remove_tree(&self.links())?;
-        remove_tree(&self.directory())?;
-        remove_tree(&self.root.join("pins-new"))?;
+        let links = scrap.join("links");
+        for link in fs::read_dir(&links).into_iter().flatten().flatten() {
+            end_link(&link.path()).map_err(io_error("remove", &link.path()))?;
+        }
+        remove_tree(&links)?;
+        remove_tree(&scrap)?;
         remove_tree(&self.root)
     }
 }

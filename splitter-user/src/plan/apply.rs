@@ -56,8 +56,13 @@ fn update(before: &ServiceState, spec: crate::model::Service) -> Result<ServiceS
     Ok(after)
 }
 
-/// Removes a service.
-pub fn delete(draft: &mut Draft<'_>, name: &str) -> Result<(), ApiError> {
+/// Removes a service; with `now` also one that was deleted and still has flows.
+pub fn delete(draft: &mut Draft<'_>, name: &str, now: bool) -> Result<(), ApiError> {
+    if now && !draft.world.services.contains_key(name) && draft.world.is_former(name) {
+        // Deleted before; its flows are cut now.
+        draft.concerned.push(name.to_owned());
+        return Ok(());
+    }
     draft.service(name)?;
     draft.next.services.remove(name);
     Ok(())

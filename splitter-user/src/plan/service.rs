@@ -79,6 +79,7 @@ pub fn resplit(before: &ServiceState, after: &mut ServiceState) -> Result<(), Ap
     };
     if split.same_as(&before.split) {
         after.split = before.split.clone();
+        forget_numbers(after);
         return Ok(());
     }
     after.anchor = Some(anchor_of(before));

@@ -107,6 +107,10 @@ pub fn undo(draft: &mut Draft<'_>, target: &Target) -> Result<(), ApiError> {
             .clone()
             .with_weights(&weights_of(&before, &anchor.weights));
         service.spec.affinity = anchor.split.affinity.clone();
+        if service.spec.salt() != anchor.split.salt {
+            // It came from a name that is another one now.
+            service.spec.affinity.salt = Some(anchor.split.salt.clone());
+        }
         serves_all_families(service)?;
         service.drained_tracks = anchor.drained.clone();
         service
@@ -114,6 +118,21 @@ pub fn undo(draft: &mut Draft<'_>, target: &Target) -> Result<(), ApiError> {
             .retain(|track, _| before.spec.track(track).is_some());
         service.split = anchor.split.clone();
         service.anchor = Some(anchor_of(&before));
+        let again: Vec<String> = service
+            .drained_tracks
+            .keys()
+            .filter(|track| !before.drained_tracks.contains_key(*track))
+            .cloned()
+            .collect();
+        for track in again {
+            draft.warn(
+                &name,
+                format!(
+                    "track {track} was draining in the split that is back, and drains again: \
+                     `splitterctl ready {name} {track}` ends it"
+                ),
+            );
+        }
     }
     Ok(())
 }

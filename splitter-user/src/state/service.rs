@@ -155,6 +155,25 @@ impl ServiceState {
             .contains_key(&(address, port.unwrap_or(0)))
     }
 
+    /// Whether both have the same listeners and backends, and the same of them take new flows: they
+    /// differ in nothing but splits.
+    #[must_use]
+    pub fn serves_like(&self, other: &Self) -> bool {
+        let tracks = |service: &Self| {
+            let tracks = service.spec.tracks.iter();
+            tracks
+                .map(|track| (track.name.clone(), track.backends.clone()))
+                .collect::<Vec<_>>()
+        };
+        self.numbers == other.numbers
+            && self.spec.listeners == other.spec.listeners
+            && self
+                .drained_backends
+                .keys()
+                .eq(other.drained_backends.keys())
+            && tracks(self) == tracks(other)
+    }
+
     /// A short name for the split.
     #[must_use]
     pub fn digest(&self) -> String {

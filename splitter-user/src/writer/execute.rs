@@ -25,6 +25,7 @@ impl<D: DataPlane + 'static> Writer<D> {
         request: &ChangeRequest,
         actor: Actor,
     ) -> Result<Vec<Change>, ApiError> {
+        self.discard_leftover()?;
         let now = now_ms();
         let mut plan = plan(
             &self.world,
@@ -32,7 +33,9 @@ impl<D: DataPlane + 'static> Writer<D> {
             request.expect_generation,
             now,
         )?;
-        sync::check_pairs(&plan.next)?;
+        if plan.layout {
+            sync::check_pairs(&plan.next)?;
+        }
         self.note_unpinned(&mut plan);
         if request.dry_run {
             for change in &mut plan.changes {
@@ -43,8 +46,11 @@ impl<D: DataPlane + 'static> Writer<D> {
         if plan.is_empty() {
             return Ok(plan.changes);
         }
+        self.observe_new(&plan.next)
+            .map_err(|error| ApiError::internal(format!("nothing was changed: {error}")))?;
         let audit = audit(request, actor, &plan, now);
         self.place(&mut plan)?;
+        self.settle_bindings(&plan)?;
         let flip = self
             .needs_flip(&plan)
             .then(|| self.next_flip())
@@ -73,8 +79,8 @@ impl<D: DataPlane + 'static> Writer<D> {
                 "change"
             );
         }
-        let before = std::mem::replace(&mut self.world, plan.next);
-        self.after_change(&before, plan.cut);
+        self.world = plan.next;
+        self.after_change();
         Ok(plan.changes)
     }
 
@@ -150,16 +156,15 @@ impl<D: DataPlane + 'static> Writer<D> {
         let prepared = self.prepared(plan, flip.from, flip.to, audit);
         self.store.prepare(&prepared).map_err(not_recorded)?;
         if let Err(error) = self.prepare_tables(plan, flip) {
-            return Err(self.take_back(flip, &error.to_string()));
+            return Err(self.take_back(plan, flip, &error.to_string()));
         }
         let took = self.plane.tables().flip(flip.to);
         let sequence = flip.to.sequence();
         if let Err(error) = self.store.commit(sequence) {
             let back = Selector::new(sequence + 1, u8::try_from(flip.from.row()).unwrap_or(0));
-            self.rebind(&self.world, &self.world, back);
             self.plane.tables().flip(back);
             self.retire(plan, flip, back.sequence());
-            return Err(self.take_back(flip, &error.to_string()));
+            return Err(self.take_back(plan, flip, &error.to_string()));
         }
         self.retire(plan, flip, sequence);
         if self.plane.tables().selector() != flip.to {
@@ -192,22 +197,35 @@ impl<D: DataPlane + 'static> Writer<D> {
         }
     }
 
+    /// Takes back what [`cut_short`](Self::cut_short) left before its flip.
+    #[cfg(test)]
+    pub(super) fn take_back_last(&mut self, plan: &Plan, why: &str) -> ApiError {
+        let pending = self.store.pending().expect("readable").expect("a change");
+        let flip = Flip {
+            from: Selector(pending.selector_before),
+            to: Selector(pending.selector_after),
+        };
+        self.take_back(plan, &flip, why)
+    }
+
     /// Notes since when the old tables and the old row are out of use, and asks for the grace period
     /// after which they may be written again.
     fn retire(&mut self, plan: &Plan, flip: &Flip, sequence: u64) {
         self.rows_retired[flip.from.row() as usize] = sequence;
         self.rows_retired[flip.to.row() as usize] = sequence;
         for name in plan.touched.iter().chain(&plan.deleted) {
-            if let (Some(id), Some(before)) = (
-                self.world.service_ids.get(name),
-                self.world.services.get(name),
-            ) && let Some(table) = self
-                .tables_retired
-                .entry(id)
-                .or_default()
-                .get_mut(usize::from(before.split.table))
-            {
-                *table = sequence;
+            // Both: if the flip is taken back, the new table is the one that packets have left.
+            for world in [&self.world, &plan.next] {
+                if let (Some(id), Some(service)) =
+                    (world.service_ids.get(name), world.services.get(name))
+                    && let Some(table) = self
+                        .tables_retired
+                        .entry(id)
+                        .or_default()
+                        .get_mut(usize::from(service.split.table))
+                {
+                    *table = sequence;
+                }
             }
         }
         self.grace.request(sequence);
@@ -234,10 +252,15 @@ impl<D: DataPlane + 'static> Writer<D> {
 
     /// Everything that has to be in place before the flip, none of it decisive for any packet yet.
     fn prepare_tables(&mut self, plan: &Plan, flip: &Flip) -> Result<(), PlaneError> {
-        self.write_backends(&plan.next);
-        self.rebind(&self.world, &plan.next, flip.to);
-        self.sync_endpoints(&sync::endpoints(&plan.next), false)?;
-        self.sync_tracks(&sync::tracks(&plan.next))?;
+        if plan.layout {
+            self.write_backends(&plan.next);
+            self.rebind(&self.world, &plan.next, flip.to);
+            self.sync_endpoints(&sync::endpoints(&plan.next), false)?;
+            // A track that loses its last backend keeps its table until packets have left it.
+            let mut early = sync::tracks(&plan.next);
+            early.retain(|index, members| !members.is_empty() || !self.tracks.contains_key(index));
+            self.sync_tracks(&early)?;
+        }
         let mut row = self.plane.tables().row(flip.from.row());
         for name in &plan.touched {
             let (Some(id), Some(after)) = (
@@ -271,6 +294,21 @@ impl<D: DataPlane + 'static> Writer<D> {
         Ok(())
     }
 
+    /// A binding knows one flip. If listeners are to change their owner again, a packet that still
+    /// reads the selector of before the last flip must be done first.
+    fn settle_bindings(&self, plan: &Plan) -> Result<(), ApiError> {
+        match self.tidy_after {
+            Some(flip)
+                if owners(&self.world) != owners(&plan.next) && !self.grace.wait_for(flip) =>
+            {
+                Err(ApiError::internal(
+                    "no grace period passes: the kernel holds an old owner of a listener in use",
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Lets listeners change their owner with the flip to `to`.
     fn rebind(&self, before: &World, after: &World, to: Selector) {
         let (old, new) = (owners(before), owners(after));
@@ -289,29 +327,29 @@ impl<D: DataPlane + 'static> Writer<D> {
                 != (record.address, record.port, record.protocol)
             {
                 self.plane.tables().write_listener(id, record);
-            } else if was != is || there.binding != Binding::new(is, is, to.short()).0 {
+            } else if was != is || Binding(there.binding).service(to) != is {
                 self.plane.tables().bind(id, binding);
             }
         }
     }
 
     /// Puts back what packets can see after a change that failed before its flip.
-    fn take_back(&mut self, flip: &Flip, why: &str) -> ApiError {
+    fn take_back(&mut self, plan: &Plan, flip: &Flip, why: &str) -> ApiError {
         let mut message =
             format!("the change failed and was taken back, traffic is as before: {why}");
         self.rebind(&self.world, &self.world, flip.to);
-        let world = self.world.clone();
-        let undone = self
-            .sync_tracks(&sync::tracks(&world))
-            .and_then(|()| self.sync_endpoints(&sync::endpoints(&world), true));
+        self.keep_numbers_of(&plan.next);
+        let undone = self.sync_all();
         if let Err(error) = undone {
             message = format!("{message}; taking back some tables failed too: {error}");
         }
         if let Err(error) = self.store.discard(flip.to.sequence()) {
+            self.leftover = Some(flip.to.sequence());
             message = format!(
                 "{message}; the journal still holds it, and it will be discarded at the next start: {error}"
             );
         }
+        self.record_ids();
         tracing::error!(message, "change taken back");
         ApiError::new(ErrorCode::RolledBack, message)
     }
@@ -321,6 +359,9 @@ impl<D: DataPlane + 'static> Writer<D> {
         let selector = self.plane.tables().selector();
         let prepared = self.prepared(plan, selector, selector, audit);
         self.store.apply_now(&prepared).map_err(not_recorded)?;
+        if !plan.layout {
+            return Ok(());
+        }
         self.write_backends(&plan.next);
         let done = self
             .sync_endpoints(&sync::endpoints(&plan.next), false)
@@ -343,10 +384,11 @@ impl<D: DataPlane + 'static> Writer<D> {
         if let Err(error) = self.store.apply_now(&back) {
             message = format!("{message}; the journal could not be put back: {error}");
         }
-        let world = self.world.clone();
-        if let Err(error) = self.sync_tracks(&sync::tracks(&world)) {
-            message = format!("{message}; the track tables could not be put back: {error}");
+        self.keep_numbers_of(&plan.next);
+        if let Err(error) = self.sync_all() {
+            message = format!("{message}; some tables could not be put back: {error}");
         }
+        self.record_ids();
         Err(ApiError::new(ErrorCode::RolledBack, message))
     }
 
@@ -358,8 +400,9 @@ impl<D: DataPlane + 'static> Writer<D> {
         else {
             return Ok(());
         };
-        self.tidy_after = None;
-        self.drop_tracks(&sync::tracks(&self.world))?;
+        let tracks = sync::tracks(&self.world);
+        self.sync_tracks(&tracks)?;
+        self.drop_tracks(&tracks)?;
         let gone: Vec<(u16, String)> = self
             .world
             .service_ids
@@ -367,7 +410,7 @@ impl<D: DataPlane + 'static> Writer<D> {
             .filter(|(_, name, _)| !self.world.services.contains_key(*name))
             .map(|(id, name, _)| (id, name.clone()))
             .collect();
-        let before = self.world.clone();
+        let any = !gone.is_empty();
         for (id, name) in gone {
             self.plane.remove_service(id)?;
             self.tables_retired.remove(&id);
@@ -382,15 +425,58 @@ impl<D: DataPlane + 'static> Writer<D> {
         }
         self.plane.tables_mut().endpoints.settle();
         self.replies_freed.clear();
-        self.record_ids(&before);
+        if any {
+            self.record_ids();
+        }
+        self.tidy_after = None;
         Ok(())
     }
 
-    /// Writes down what changed in the numbers since `before`.
-    pub(super) fn record_ids(&mut self, before: &World) {
-        if record::changed_ids(before, &self.world).is_empty() {
-            return;
+    /// Numbers that a change gave out and that was taken back may have pins by now: they go as those
+    /// of things that were deleted.
+    fn keep_numbers_of(&mut self, next: &World) {
+        for (id, key, _) in next.backend_ids.iter() {
+            if self.world.backend_ids.state_of(id).is_none() {
+                self.world
+                    .backend_ids
+                    .restore(id, key.clone(), IdState::Active);
+            }
         }
+        for (id, key, _) in next.listener_ids.iter() {
+            if self.world.listener_ids.state_of(id).is_none() {
+                self.world.listener_ids.restore(id, *key, IdState::Active);
+                let services = next.listener_services.get(&id).cloned();
+                self.world
+                    .listener_services
+                    .insert(id, services.unwrap_or_default());
+            }
+        }
+        self.delete_unwanted();
+        self.need_proof_of_all();
+    }
+
+    /// Makes every table hold what is in force, and waits until no packet reads what was before.
+    fn sync_all(&mut self) -> Result<(), PlaneError> {
+        let world = self.world.clone();
+        self.sync_tracks(&sync::tracks(&world))?;
+        self.sync_endpoints(&sync::endpoints(&world), true)?;
+        self.plane.barrier()?;
+        self.plane.tables_mut().endpoints.settle();
+        self.replies_freed.clear();
+        Ok(())
+    }
+
+    /// A change that was taken back and could not be discarded is discarded before the next one.
+    fn discard_leftover(&mut self) -> Result<(), ApiError> {
+        if let Some(sequence) = self.leftover {
+            self.store.discard(sequence).map_err(not_recorded)?;
+            self.leftover = None;
+        }
+        Ok(())
+    }
+
+    /// Writes down which numbers are in use.
+    pub(super) fn record_ids(&mut self) {
         if let Err(error) = self.store.replace_ids(&record::ids(&self.world)) {
             tracing::error!(%error, "cannot write down which numbers are in use");
         }

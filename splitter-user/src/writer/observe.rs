@@ -10,7 +10,7 @@ use super::Writer;
 use crate::api::types::{ApiError, ConditionKind, FlowTableView};
 use crate::dataplane::{DataPlane, PlaneError};
 use crate::plan::Plan;
-use crate::state::{BackendKey, IdState};
+use crate::state::{BackendKey, IdState, World};
 
 /// Seconds that observed shares cover.
 pub(super) const WINDOW: usize = 60;
@@ -81,7 +81,7 @@ impl Observations {
                 .and_then(|reading| reading.backends.get(&backend))
                 .map_or(0, |counters| counters.new_flows)
         };
-        // A backend that was not there at the window's start began at what it had when first read.
+        // A backend that was not there at the window's start began at what its number had counted before.
         let first = self
             .readings
             .iter()
@@ -91,6 +91,26 @@ impl Observations {
 }
 
 impl<D: DataPlane + 'static> Writer<D> {
+    /// Reads what the numbers that a change gives out have counted for others, before they count for it.
+    pub(super) fn observe_new(&mut self, next: &World) -> Result<(), PlaneError> {
+        for (id, key, _) in next.backend_ids.iter() {
+            if self.world.backend_ids.key_of(id) == Some(key) {
+                continue;
+            }
+            for reading in &mut self.observe.readings {
+                reading.backends.remove(&id);
+            }
+            if self.observe.readings.is_empty() {
+                self.observe.readings.push_back(Reading::default());
+            }
+            let counters = self.plane.counters(id)?;
+            if let Some(last) = self.observe.readings.back_mut() {
+                last.backends.insert(id, counters);
+            }
+        }
+        Ok(())
+    }
+
     /// Reads all counters; called once a second.
     pub(super) fn observe_second(&mut self, _now: Instant) -> Result<(), PlaneError> {
         let verdicts = self.plane.verdicts()?;

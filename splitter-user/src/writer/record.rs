@@ -185,26 +185,33 @@ pub(super) fn ids(world: &World) -> Vec<IdRecord> {
 
 /// What changed in the numbers from `before` to `after`.
 pub(super) fn changed_ids(before: &World, after: &World) -> Vec<IdRecord> {
-    let (old, new) = (ids(before), ids(after));
-    let there: BTreeSet<(&str, u32)> = new
-        .iter()
-        .map(|record| (record.kind.as_str(), record.id))
-        .collect();
-    let gone = old
-        .iter()
-        .filter(|record| !there.contains(&(record.kind.as_str(), record.id)));
+    if before.service_ids == after.service_ids
+        && before.listener_ids == after.listener_ids
+        && before.backend_ids == after.backend_ids
+        && before.listener_services == after.listener_services
+        && before.former_times == after.former_times
+    {
+        return Vec::new();
+    }
+    fn keyed(records: Vec<IdRecord>) -> BTreeMap<(String, u32), IdRecord> {
+        let key = |record: &IdRecord| (record.kind.clone(), record.id);
+        records
+            .into_iter()
+            .map(|record| (key(&record), record))
+            .collect()
+    }
+    let (old, new) = (keyed(ids(before)), keyed(ids(after)));
+    let gone = old.iter().filter(|(key, _)| !new.contains_key(*key));
     let freed: Vec<IdRecord> = gone
-        .map(|record| IdRecord {
+        .map(|(_, record)| IdRecord {
             state: IdRecord::FREE.to_owned(),
             ..record.clone()
         })
         .collect();
-    let mut changed: Vec<IdRecord> = new
+    let changed = new
         .into_iter()
-        .filter(|record| !old.contains(record))
-        .collect();
-    changed.extend(freed);
-    changed
+        .filter(|(key, record)| old.get(key) != Some(record));
+    changed.map(|(_, record)| record).chain(freed).collect()
 }
 
 /// Puts recorded numbers into a world.

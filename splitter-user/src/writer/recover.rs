@@ -13,7 +13,7 @@ use super::{Grace, Writer, WriterError, observe, record, scan, sync};
 use crate::dataplane::{DataPlane, ServiceTables};
 use crate::nexthop::NextHops;
 use crate::state::{IdState, ServiceState, World};
-use crate::store::Store;
+use crate::store::{IdRecord, Store};
 
 impl<D: DataPlane + 'static> Writer<D> {
     /// A writer over `plane` and `store`. With `adopted` the data plane ran before and is only
@@ -48,26 +48,90 @@ impl<D: DataPlane + 'static> Writer<D> {
             replies_freed: BTreeSet::new(),
             hops: NextHops::default(),
             addresses,
+            expected: BTreeMap::new(),
+            leftover: None,
             tidy_after: None,
             observe: observe::Observations::default(),
             conditions: BTreeMap::new(),
         };
-        writer.settle_journal(adopted)?;
+        let unsure = writer.settle_journal(adopted)?;
+        let flipped = writer.plane.tables().selector().sequence() > 0;
+        if adopted && flipped && writer.store.committed()?.is_none() {
+            return Err(WriterError::StateGone);
+        }
         for record in writer.store.load_services()? {
             let service = record::read_service(&record)?;
             writer.world.services.insert(record.name, service);
         }
-        record::read_ids(&writer.store.load_ids()?, &mut writer.world)?;
+        let mut ids = writer.store.load_ids()?;
+        let known = |record: &IdRecord| (record.kind.clone(), record.id);
+        let there: BTreeSet<(String, u32)> = ids.iter().map(known).collect();
+        ids.extend(
+            unsure
+                .into_iter()
+                .filter(|record| record.state != IdRecord::FREE && !there.contains(&known(record))),
+        );
+        record::read_ids(&ids, &mut writer.world)?;
+        writer.forget_former_services();
+        writer.check_limits()?;
+        writer.delete_unwanted();
         writer.make_good(adopted)?;
         writer.need_proof_of_all();
         writer.publish_addresses();
         Ok(writer)
     }
 
-    /// Commits or discards what was prepared when the last agent ended.
-    fn settle_journal(&mut self, adopted: bool) -> Result<(), WriterError> {
+    /// Every number must lie in the tables.
+    fn check_limits(&self) -> Result<(), WriterError> {
+        fn highest<K: Ord + Clone>(ids: &crate::state::Ids<K>) -> u16 {
+            ids.iter().map(|(id, _, _)| id).max().unwrap_or(0)
+        }
+        let layout = self.plane.tables().layout;
+        for (what, limit, needed, have) in [
+            (
+                "services",
+                "limits.services",
+                highest(&self.world.service_ids),
+                layout.services,
+            ),
+            (
+                "listeners",
+                "limits.services (4 listeners each)",
+                highest(&self.world.listener_ids),
+                layout.listeners,
+            ),
+            (
+                "backends",
+                "limits.backends",
+                highest(&self.world.backend_ids),
+                layout.backends,
+            ),
+        ] {
+            if u32::from(needed) > have {
+                return Err(WriterError::Limit {
+                    what,
+                    limit,
+                    needed,
+                    have,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Marks numbers that nothing in force needs as deleting.
+    pub(super) fn delete_unwanted(&mut self) {
+        let before = self.world.clone();
+        if let Err(error) = self.world.number(&before, super::now_ms()) {
+            tracing::error!(%error, "what is in force has no number");
+        }
+    }
+
+    /// Commits or discards what was prepared when the last agent ended. Gives the numbers of what was
+    /// discarded: packets may have met its backends.
+    fn settle_journal(&mut self, adopted: bool) -> Result<Vec<IdRecord>, WriterError> {
         let Some(pending) = self.store.pending()? else {
-            return Ok(());
+            return Ok(Vec::new());
         };
         let flipped = adopted && self.plane.tables().selector().0 == pending.selector_after;
         if flipped {
@@ -76,18 +140,37 @@ impl<D: DataPlane + 'static> Writer<D> {
                 "the last agent ended after a flip: committing it"
             );
             self.store.commit(pending.sequence)?;
+            Ok(Vec::new())
         } else {
             tracing::info!(
                 sequence = pending.sequence,
                 "the last agent ended before a flip: forgetting it"
             );
             self.store.discard(pending.sequence)?;
+            Ok(if adopted { pending.ids } else { Vec::new() })
         }
-        Ok(())
+    }
+
+    /// Frees the numbers of services that were deleted right before the last agent ended.
+    fn forget_former_services(&mut self) {
+        let former: Vec<u16> = self
+            .world
+            .service_ids
+            .iter()
+            .filter(|(_, name, _)| !self.world.services.contains_key(*name))
+            .map(|(id, _, _)| id)
+            .collect();
+        for id in former {
+            self.world.service_ids.free(id);
+        }
     }
 
     /// Makes the tables hold what the journal says.
     fn make_good(&mut self, adopted: bool) -> Result<(), WriterError> {
+        if adopted {
+            // The last agent may have flipped a moment ago.
+            self.plane.barrier()?;
+        }
         let world = self.world.clone();
         let mut selector = self.plane.tables().selector();
         if !adopted {

@@ -170,26 +170,7 @@ impl<D: DataPlane + 'static> Writer<D> {
 
     fn begin_scan(&mut self, now: Instant) {
         let (backends, listeners) = self.scan.sizes;
-        let ticks = |duration: Duration| {
-            let tick = self.plane.duration_of(1).max(Duration::from_millis(1));
-            u32::try_from(duration.as_nanos() / tick.as_nanos())
-                .unwrap_or(u32::MAX)
-                .saturating_add(1)
-        };
-        // Flows of a backend that has no number, or none any more, are over at once.
-        let mut ends = vec![Ends::default(); backends + 1];
-        for (id, _, state) in self.world.backend_ids.iter() {
-            if state == IdState::Quarantined {
-                continue;
-            }
-            let times = self.world.times_of(id);
-            ends[usize::from(id)] = Ends {
-                unconfirmed: ticks(times.unconfirmed),
-                closing: ticks(times.closing),
-                tcp_idle: ticks(times.tcp_idle),
-                udp_idle: ticks(times.udp_idle),
-            };
-        }
+        let ends = self.ends();
         let deleting = |state| state != IdState::Active;
         self.scan.due = now + PERIOD;
         self.scan.running = Some(Running {
@@ -203,6 +184,30 @@ impl<D: DataPlane + 'static> Writer<D> {
                 .iter()
                 .any(|(_, _, state)| deleting(state)),
         });
+    }
+
+    /// When the flows of each backend are over. Those of a number that nothing has are over at once.
+    fn ends(&self) -> Vec<Ends> {
+        let ticks = |duration: Duration| {
+            let tick = self.plane.duration_of(1).max(Duration::from_millis(1));
+            u32::try_from(duration.as_nanos() / tick.as_nanos())
+                .unwrap_or(u32::MAX)
+                .saturating_add(1)
+        };
+        let mut ends = vec![Ends::default(); self.scan.sizes.0 + 1];
+        for (id, _, state) in self.world.backend_ids.iter() {
+            if state == IdState::Quarantined {
+                continue;
+            }
+            let times = self.world.times_of(id);
+            ends[usize::from(id)] = Ends {
+                unconfirmed: ticks(times.unconfirmed),
+                closing: ticks(times.closing),
+                tcp_idle: ticks(times.tcp_idle),
+                udp_idle: ticks(times.udp_idle),
+            };
+        }
+        ends
     }
 
     fn scan_chunk(&mut self) -> Result<(), PlaneError> {
@@ -256,9 +261,8 @@ impl<D: DataPlane + 'static> Writer<D> {
             return Ok(());
         };
         let proves = |need: &Need| self.scan.cycle >= need.cycle && done.grace >= need.flip;
-        let before = self.world.clone();
         let now = now_ms();
-        let mut gone = false;
+        let (mut gone, mut freed) = (false, false);
 
         let listeners: Vec<(u16, IdState)> = self
             .world
@@ -269,6 +273,8 @@ impl<D: DataPlane + 'static> Writer<D> {
         for (id, state) in listeners {
             let none = done.with_listeners
                 && done.counts.listeners.get(usize::from(id)) == Some(&0)
+                // A flow whose listener cannot be told may be this one's.
+                && done.counts.listeners.first() == Some(&0)
                 && self.scan.listeners.get(&id).is_none_or(proves);
             match state {
                 IdState::Active => {}
@@ -278,6 +284,7 @@ impl<D: DataPlane + 'static> Writer<D> {
                 }
                 IdState::Deleting { .. } => {}
                 IdState::Quarantined if none => {
+                    freed = true;
                     self.world.listener_ids.free(id);
                     self.world.listener_services.remove(&id);
                     self.scan.listeners.remove(&id);
@@ -302,6 +309,8 @@ impl<D: DataPlane + 'static> Writer<D> {
                 }
                 IdState::Deleting { .. } => {}
                 IdState::Quarantined if none => {
+                    freed = true;
+                    self.plane.reset_counters(id)?;
                     self.world.backend_ids.free(id);
                     self.world.former_times.remove(&id);
                     self.scan.backends.remove(&id);
@@ -333,8 +342,10 @@ impl<D: DataPlane + 'static> Writer<D> {
             self.replies_freed.clear();
             self.need_proof_of_all();
         }
-        self.record_ids(&before);
-        self.publish_addresses();
+        if gone || freed {
+            self.record_ids();
+            self.publish_addresses();
+        }
         Ok(())
     }
 
@@ -386,37 +397,12 @@ impl<D: DataPlane + 'static> Writer<D> {
         }
     }
 
-    /// After a change: what it deleted and drained waits for its proof, and with `cut` the flows of
-    /// what was deleted end now.
-    pub(super) fn after_change(&mut self, before: &crate::state::World, cut: bool) {
-        if cut {
-            let now = self
-                .world
-                .backend_ids
-                .iter()
-                .filter(|(_, _, state)| matches!(state, IdState::Deleting { .. }));
-            let doomed: Vec<BackendKey> = now
-                .map(|(_, key, _)| key.clone())
-                .filter(|key| {
-                    before.services.contains_key(&key.service)
-                        && !self.world.services.contains_key(&key.service)
-                })
-                .collect();
-            for key in doomed {
-                self.world.backend_ids.delete(&key, 0);
-            }
-            let gone: Vec<_> = before
-                .services
-                .iter()
-                .filter(|(name, _)| !self.world.services.contains_key(*name))
-                .flat_map(|(_, service)| service.spec.listeners.clone())
-                .collect();
-            for listener in gone {
-                if self.world.owner_of(&listener).is_none() {
-                    self.world.listener_ids.delete(&listener, 0);
-                }
-            }
-            self.scan.due = Instant::now();
+    /// After a change: what it deleted and drained waits for its proof.
+    pub(super) fn after_change(&mut self) {
+        let ends = self.ends();
+        if let Some(running) = &mut self.scan.running {
+            // It began when numbers that are given out now stood for nothing: their first flows live.
+            running.ends = ends;
         }
         self.need_proof_of_all();
         self.publish_addresses();

@@ -192,7 +192,9 @@ impl<D: DataPlane + 'static> Writer<D> {
                 WirePort::new(key.port.unwrap_or(0)),
             );
             let there = self.plane.tables().backend(id);
-            if !in_tables(state) || (there.address == address && there.port == port) {
+            // A number that was free starts anew, whatever its last owner left.
+            let fresh = self.world.backend_ids.state_of(id).is_none();
+            if !in_tables(state) || (!fresh && there.address == address && there.port == port) {
                 continue;
             }
             let hop = self.hop_of(key.address).unwrap_or_default();
@@ -318,7 +320,12 @@ impl<D: DataPlane + 'static> Writer<D> {
         if updates.is_empty() {
             return Ok(());
         }
-        self.plane.set_track_tables(updates)?;
+        let touched: Vec<u32> = updates.iter().map(|(index, _)| *index).collect();
+        if let Err(error) = self.plane.set_track_tables(updates) {
+            // Some may have been replaced: whoever puts them right replaces them all.
+            self.tracks.retain(|index, _| !touched.contains(index));
+            return Err(error);
+        }
         self.tracks.extend(
             wanted
                 .iter()

@@ -1,5 +1,6 @@
 //! What is in force, as the API shows it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -30,12 +31,18 @@ fn listener_view(listener: &Listener) -> ListenerView {
 impl<D: DataPlane + 'static> Writer<D> {
     pub(super) fn service_views(&self, name: Option<&str>) -> Result<Vec<ServiceView>, ApiError> {
         match name {
-            None => Ok(self
-                .world
-                .services
-                .values()
-                .map(|service| self.service_view(service))
-                .collect()),
+            None => {
+                let former = self.former_services();
+                let gone = former.iter().map(|name| self.former_view(name));
+                let services = self.world.services.values();
+                let mut views: Vec<ServiceView> = services
+                    .map(|service| self.service_view(service))
+                    .chain(gone)
+                    .collect();
+                views.sort_by(|a, b| a.name.cmp(&b.name));
+                Ok(views)
+            }
+            Some(name) if self.world.is_former(name) => Ok(vec![self.former_view(name)]),
             Some(name) => Ok(vec![self.service_view(self.service(name)?)]),
         }
     }
@@ -62,7 +69,7 @@ impl<D: DataPlane + 'static> Writer<D> {
             .zip(&seen)
             .map(|(track, new)| self.track_view(service, track, *new, all))
             .collect();
-        tracks.extend(self.former_tracks(service));
+        tracks.extend(self.former_tracks(&spec.name, Some(service)));
         let ids: Vec<u16> = tracks
             .iter()
             .flat_map(|track| self.backends_of(&spec.name, &DrainTarget::Track(track.name.clone())))
@@ -137,17 +144,50 @@ impl<D: DataPlane + 'static> Writer<D> {
         }
     }
 
+    /// Services that were deleted and still have flows.
+    fn former_services(&self) -> BTreeSet<String> {
+        let keys = self.world.backend_ids.iter();
+        keys.filter(|(_, key, state)| {
+            matches!(state, IdState::Deleting { .. })
+                && !self.world.services.contains_key(&key.service)
+        })
+        .map(|(_, key, _)| key.service.clone())
+        .collect()
+    }
+
+    /// What is left of a service that was deleted.
+    fn former_view(&self, name: &str) -> ServiceView {
+        ServiceView {
+            name: name.to_owned(),
+            labels: BTreeMap::new(),
+            generation: 0,
+            undo_generation: None,
+            state: LifeState::Deleting,
+            release: None,
+            mode: "dnat".to_owned(),
+            affinity: AffinityView {
+                key: "flow".to_owned(),
+                salt: String::new(),
+            },
+            digest: String::new(),
+            listeners: Vec::new(),
+            tracks: self.former_tracks(name, None),
+            unpinned: 0,
+            conditions: Vec::new(),
+        }
+    }
+
     /// Tracks that were removed and still have backends with flows.
-    fn former_tracks(&self, service: &ServiceState) -> Vec<TrackView> {
-        let name = &service.spec.name;
+    fn former_tracks(&self, name: &str, service: Option<&ServiceState>) -> Vec<TrackView> {
+        let slots = |track: &str| service.map_or(0, |service| service.slots_of(track));
         let mut names: Vec<&str> = self
             .world
             .backend_ids
             .iter()
             .filter(|(_, key, state)| {
-                key.service == *name
+                key.service == name
                     && matches!(state, IdState::Deleting { .. })
-                    && service.spec.track(&key.track).is_none()
+                    && service.is_none_or(|service| service.spec.track(&key.track).is_none())
             })
             .map(|(_, key, _)| key.track.as_str())
             .collect();
@@ -162,7 +202,7 @@ impl<D: DataPlane + 'static> Writer<D> {
                     version: None,
                     state: LifeState::Deleting,
                     weight: "0".to_owned(),
-                    slots: service.slots_of(track),
+                    slots: slots(track),
                     observed: Observed::default(),
                     flows: backends.iter().map(|backend| backend.flows).sum(),
                     backends,
@@ -336,7 +376,9 @@ impl<D: DataPlane + 'static> Writer<D> {
     }
 
     pub(super) fn flow_list(&self, filter: &FlowFilter) -> Result<FlowList, ApiError> {
-        if let Some(name) = &filter.service {
+        if let Some(name) = &filter.service
+            && !self.world.is_former(name)
+        {
             self.service(name)?;
         }
         let now = self

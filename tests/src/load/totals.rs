@@ -122,6 +122,20 @@ impl Totals {
     }
 }
 
+impl std::fmt::Display for Totals {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} requests over {} connections, {} failed, {} moved, the slowest answer took {:.1} ms",
+            self.requests,
+            self.flows(),
+            self.failures,
+            self.moved,
+            self.slowest.as_secs_f64() * 1_000.0
+        )
+    }
+}
+
 /// The counts as the connections write them.
 #[derive(Debug)]
 pub(super) struct Tally {

@@ -24,11 +24,11 @@ fn assert_spoiled(right: &str, wrong: &str, words: &[&str]) -> Result<()> {
 
 #[test]
 fn a_misspelt_field_is_refused_with_line_caret_and_a_suggestion() -> Result<()> {
-    // Lines: 4 for the head, 3 of listeners, then `mode`.
+    // 4 lines of head, 3 of listeners, then `mode` in line 8.
     assert_spoiled(
         "  mode: dnat",
         "  mod: dnat",
-        &["mod", "line 8", "^", "mode"],
+        &["mod", ":8:3:", "^", "mode"],
     )
 }
 
@@ -142,7 +142,7 @@ fn another_api_version_is_refused() -> Result<()> {
 
 #[test]
 fn text_that_is_no_yaml_is_refused() -> Result<()> {
-    assert_spoiled("  listeners:", "  listeners: [", &["line"])
+    assert_spoiled("  listeners:", "  listeners: [", &["YAML", ":6:5:"])
 }
 
 #[test]

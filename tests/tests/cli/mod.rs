@@ -207,10 +207,12 @@ fn a_deleted_service_is_gone_and_its_vip_answers_no_more() -> Result<()> {
         .run_to_end(&site.hosts.client)?
         .assert_nothing_lost();
     site.agent.ctl("delete service web --now")?.succeeded()?;
-    assert_eq!(
-        site.agent.json("get services")?["items"],
-        Value::Array(Vec::new())
-    );
+    // Listed as deleting until a scan has found its numbers free.
+    lab::await_until(lab::SOON, "the service to be gone", || {
+        site.agent
+            .json("get services")
+            .is_ok_and(|services| services["items"] == Value::Array(Vec::new()))
+    })?;
     site.agent
         .ctl("get services web")?
         .assert_refused(1, &["web"]);

@@ -46,6 +46,7 @@ fn random_changes_back_to_back_lose_no_request_and_move_no_flow() -> Result<()> 
     }
 
     let (keep_alive, one_shot) = (keep_alive.stop()?, one_shot.stop()?);
+    println!("keep-alive: {keep_alive}\none request each: {one_shot}");
     keep_alive.assert_nothing_lost();
     one_shot.assert_nothing_lost();
     assert_eq!(
@@ -59,6 +60,65 @@ fn random_changes_back_to_back_lose_no_request_and_move_no_flow() -> Result<()> 
             "{track} had weight most of the time and no new connection"
         );
     }
+    Ok(())
+}
+
+/// The service without some backends: those whose addresses contain one of `gone`.
+fn without(service: &Service, gone: &[&str]) -> String {
+    let yaml = service.to_yaml();
+    let kept = yaml
+        .lines()
+        .filter(|line| !gone.iter().any(|address| line.contains(address)));
+    kept.map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn backends_and_tracks_that_come_and_go_lose_no_request_and_move_no_flow() -> Result<()> {
+    let _turn = heavy()?;
+    let all =
+        Service::web(&[("blue", "60%"), ("green", "30%"), ("canary", "10%")]).with(lab::BRIEF);
+    let two = Service::web(&[("blue", "70%"), ("green", "30%")]).with(lab::BRIEF);
+    let site = Site::serving(&all)?;
+    let keep_alive = site.load().keep_alive(32).start(&site.hosts.client)?;
+    let one_shot = site.load().one_shot(32).start(&site.hosts.client)?;
+    await_until(SOON, "32 open connections", || {
+        keep_alive.totals().flows() == 32
+    })?;
+
+    for round in 0..soak(3, 50) {
+        for yaml in [
+            without(&all, &["2.12", "2::12"]),
+            without(&all, &["2.11", "2::11", "2.21", "2::21"]),
+            two.to_yaml(),
+            all.to_yaml(),
+        ] {
+            site.agent.apply_yaml(&yaml)?.succeeded()?;
+        }
+        for line in [
+            "drain web 198.18.2.11:80",
+            "drain web green",
+            "cutover web --to canary",
+            "undo web",
+            "ready web green",
+            "ready web 198.18.2.11:80",
+        ] {
+            site.agent.ctl(line)?.succeeded()?;
+        }
+        // Another service on the same backends, and its end.
+        let other = Service::named("other", &[("blue", "50%"), ("green", "50%")])
+            .listener(VIP_V4, 81, "tcp")
+            .listener(VIP_V6, 81, "tcp");
+        site.agent.apply(&other)?;
+        site.agent.ctl("delete service other")?.succeeded()?;
+        let lost = keep_alive.totals().and(&one_shot.totals());
+        assert!(lost.nothing_lost(), "in round {round}: {:#?}", lost.details);
+    }
+
+    let (keep_alive, one_shot) = (keep_alive.stop()?, one_shot.stop()?);
+    println!("keep-alive: {keep_alive}\none request each: {one_shot}");
+    keep_alive.assert_nothing_lost();
+    one_shot.assert_nothing_lost();
+    assert_eq!(keep_alive.flows(), 32);
     Ok(())
 }
 
@@ -85,6 +145,7 @@ fn udp_flows_stay_with_their_backend_through_random_changes() -> Result<()> {
         site.agent.change(&random_change(&mut random, "echo"))?;
     }
     let totals = load.stop()?;
+    println!("UDP: {totals}");
     totals.assert_nothing_lost();
     assert_eq!(totals.flows(), 32);
     Ok(())

@@ -45,10 +45,11 @@ fn kill_and_restart_under_load_lose_no_request_and_keep_the_split() -> Result<()
         site.agent.restart()?;
         assert_eq!(split(&site)?, before, "after kill {round}");
     }
-    let keep_alive = keep_alive.stop()?;
+    let (keep_alive, one_shot) = (keep_alive.stop()?, one_shot.stop()?);
+    println!("keep-alive: {keep_alive}\none request each: {one_shot}");
     keep_alive.assert_nothing_lost();
     assert_eq!(keep_alive.flows(), 32);
-    one_shot.stop()?.assert_nothing_lost();
+    one_shot.assert_nothing_lost();
     Ok(())
 }
 
@@ -106,7 +107,9 @@ fn a_kill_in_the_middle_of_changes_leaves_one_whole_split() -> Result<()> {
         );
         generation = now;
     }
-    load.stop()?.assert_nothing_lost();
+    let load = load.stop()?;
+    println!("keep-alive: {load}");
+    load.assert_nothing_lost();
     Ok(())
 }
 

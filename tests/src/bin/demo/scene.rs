@@ -135,8 +135,9 @@ impl Scene {
     pub(crate) fn operate(&mut self, screen: &mut Screen, line: &str) -> Result<Change> {
         screen.command(&format!("splitterctl {line}"));
         let change = self.change(line)?;
-        let weights: Vec<_> = TRACKS
+        let moves: Vec<_> = TRACKS
             .iter()
+            .filter(|track| change.before[**track] != change.after[**track])
             .map(|track| {
                 format!(
                     "{track} {} -> {}",
@@ -145,14 +146,18 @@ impl Scene {
                 )
             })
             .collect();
+        let moves = if moves.is_empty() {
+            "the weights stay as they are".to_owned()
+        } else {
+            moves.join(", ")
+        };
         let flip = change
             .flip
-            .map(|flip| format!(", flipped in {flip:?}"))
+            .map(|flip| format!(", flipped in {} ns", flip.as_nanos()))
             .unwrap_or_default();
         screen.say(format_args!(
-            "generation {}: {}{flip}",
-            change.generation,
-            weights.join(", ")
+            "generation {}: {moves}{flip}",
+            change.generation
         ));
         Ok(change)
     }

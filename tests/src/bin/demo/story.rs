@@ -1,6 +1,6 @@
 //! What is shown, act by act; each act fails if what it shows isn't so.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use lab::{ChildGuard, SOON, Totals};
@@ -8,7 +8,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 
 use crate::scene::{Scene, TRACKS};
-use crate::screen::Screen;
+use crate::screen::{Screen, grouped};
 
 /// How long each state of affairs is shown.
 const ACT: Duration = Duration::from_secs(6);
@@ -67,7 +67,7 @@ fn drain(scene: &mut Scene, screen: &mut Screen) -> Result<()> {
     );
     screen.command("splitterctl drain web blue --wait");
     let log = lab::Scratch::new("drain")?;
-    let said = log.write("said", "")?;
+    let (said, talked) = (log.write("said", "")?, log.write("talked", "")?);
     let mut command =
         scene
             .site
@@ -75,7 +75,7 @@ fn drain(scene: &mut Scene, screen: &mut Screen) -> Result<()> {
             .ctl_command(&["drain", "web", "blue", "--wait", "--no-color"]);
     command
         .stdout(std::fs::File::create(&said)?)
-        .stderr(std::process::Stdio::inherit());
+        .stderr(std::fs::File::create(&talked)?);
     let mut waiting = ChildGuard::spawn(command)?;
     let since = scene.new_flows();
     loop {
@@ -102,7 +102,11 @@ fn drain(scene: &mut Scene, screen: &mut Screen) -> Result<()> {
     for line in std::fs::read_to_string(&said)?.lines() {
         screen.say(line);
     }
-    ensure!(status.success(), "the drain ended with {status}");
+    ensure!(
+        status.success(),
+        "the drain ended with {status}: {}",
+        std::fs::read_to_string(&talked)?
+    );
     // The count beside it may be a second old.
     lab::await_until(SOON, "the number of blue's flows to be zero", || {
         scene
@@ -141,14 +145,24 @@ fn burst(scene: &mut Scene, screen: &mut Screen) -> Result<()> {
         "6. {BURST} random changes back to back, under load"
     ));
     let mut random = SmallRng::seed_from_u64(6);
-    let since = scene.new_flows();
-    for _ in 0..BURST {
+    let (since, start) = (scene.new_flows(), Instant::now());
+    for number in 1..=BURST {
         let line = random_change(&mut random);
-        screen.draw(&[format!("   $ splitterctl {line}")]);
+        screen.draw(&[format!("   {number:>3} $ splitterctl {line}")]);
         scene.change(&line)?;
         scene.check()?;
     }
-    screen.settle(&scene.table(&since)?);
+    let took = start.elapsed();
+    let (new, long_lived) = (scene.new_flows().since(&since), scene.long_lived());
+    screen.say(format_args!(
+        "{BURST} changes in {:.1} s, each by a splitterctl of its own, and meanwhile {} new connections.",
+        took.as_secs_f64(),
+        grouped(new.flows())
+    ));
+    screen.say(format_args!(
+        "{} long-lived connections are where they were; nothing failed.",
+        long_lived.flows()
+    ));
     Ok(())
 }
 

@@ -29,7 +29,12 @@ pub(crate) fn give(scene: &mut Scene, screen: &mut Screen) -> Result<()> {
         ("changes of the split", flips.len().to_string()),
         (
             "flip, min / median / max",
-            format!("{least:?} / {median:?} / {most:?}"),
+            format!(
+                "{} / {} / {} ns",
+                least.as_nanos(),
+                median.as_nanos(),
+                most.as_nanos()
+            ),
         ),
     ];
     for (what, how_many) in rows {
