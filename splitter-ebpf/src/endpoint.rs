@@ -53,7 +53,7 @@ pub fn endpoint_hash_v4(seed: Key, address: u32, meta: u64) -> u64 {
     spread(seed, address as u64, meta)
 }
 
-/// [`scatter`](crate::hash::scatter) but for its last fold, for foreign traffic pays twice a packet. One
+/// [`scatter`] but for its last fold, for foreign traffic pays twice a packet. One
 /// multiplication would be too few: neighbouring addresses and ports then crowd together.
 #[inline(always)]
 const fn spread(seed: Key, address: u64, meta: u64) -> u64 {
