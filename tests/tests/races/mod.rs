@@ -134,7 +134,7 @@ fn on_two_cpus(
 
 /// What this thread does while the CPUs are among themselves.
 fn idle() -> Result<()> {
-    sleep(Duration::from_millis(5));
+    sleep(Duration::from_millis(5)); // paced: gives way to the threads that race
     Ok(())
 }
 
