@@ -1,11 +1,8 @@
 //! Packets of each kind.
 
-use std::thread::sleep;
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
 use splitter_ebpf::drive::Drive;
-use splitter_ebpf::flow::{SYN, State};
+use splitter_ebpf::flow::{ACK, SYN, State};
 use splitter_ebpf::verdict::Reason;
 use splitter_ebpf::wire::WirePort;
 
@@ -197,13 +194,21 @@ pub(super) fn many(world: &mut World, choice: &Choice, report: &mut Report) -> R
     Ok(())
 }
 
-/// Fills the table with established flows of these packets, and with nothing else: a second after
-/// the first packet, data establishes a flow.
+/// Fills the table with established flows of these packets, and with nothing else: each backend
+/// answers all clients, of which those that are its own go on.
 fn establish(world: &mut World, (drive, segment): &(Drive, Segment)) -> Result<()> {
     let flows = u32::try_from(drive.mask + 1)?;
     world.rig.forget_flows();
     world.send(drive, &segment.clone().flags(SYN).with(b""), flows)?;
-    sleep(Duration::from_millis(1600));
+    for backend in world.backends_of(&segment.to) {
+        let answer = Drive {
+            forward: 0,
+            server: backend.ip().into(),
+            server_port: WirePort::new(backend.port()).0.into(),
+            ..*drive
+        };
+        world.send(&answer, &segment.answered().flags(SYN | ACK), flows)?;
+    }
     world.send(drive, segment, flows)?;
     let established = world
         .rig

@@ -1,3 +1,5 @@
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
 use anyhow::{Context as _, Result, ensure};
 use aya::include_bytes_aligned;
 use splitter_ebpf::drive::Drive;
@@ -65,14 +67,7 @@ impl World {
         let (splitter, nothing) = (runner("splitter")?, runner("splitter_floor")?);
         let drive = Mapping::of_map(loaded.take_array("DRIVE")?.fd(), 1)?;
         let mut rig = Rig::of(loaded)?;
-        let many: Vec<String> = (1..=64)
-            .flat_map(|n| {
-                [
-                    format!("198.18.2.{n}:8080"),
-                    format!("[2001:db8:2::{n:x}]:8080"),
-                ]
-            })
-            .collect();
+        let many: Vec<String> = web_backends().iter().map(SocketAddr::to_string).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         let web = Plan::new("web")
             .listen(WEB[0], TCP)
@@ -129,6 +124,15 @@ impl World {
         Ok(())
     }
 
+    /// Backends of the service that listens there.
+    pub(super) fn backends_of(&self, listener: &SocketAddr) -> Vec<SocketAddr> {
+        let web = WEB.map(|at| at.parse().ok()).contains(&Some(*listener));
+        let solo = SOLO_BACKEND.iter().filter_map(|at| at.parse().ok());
+        let all: Vec<SocketAddr> = if web { web_backends() } else { solo.collect() };
+        let family = |at: &SocketAddr| at.is_ipv6() == listener.is_ipv6();
+        all.into_iter().filter(family).collect()
+    }
+
     /// Frees the flows in one state.
     pub(super) fn free(&self, state: State) {
         for flow in self.rig.flows() {
@@ -139,7 +143,16 @@ impl World {
     }
 }
 
-/// Listeners of the service with sixty-four backends, by family.
+/// Eight a family.
+fn web_backends() -> Vec<SocketAddr> {
+    let of = |n: u8| {
+        let v6 = Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, n.into());
+        [IpAddr::from([198, 18, 2, n]), v6.into()].map(|ip| SocketAddr::new(ip, 8080))
+    };
+    (1..=8).flat_map(of).collect()
+}
+
+/// Listeners of the service with eight backends, by family.
 pub(super) const WEB: [&str; 2] = ["198.18.1.100:80", "[2001:db8:1::100]:80"];
 /// Listeners of the service with one backend, so that all replies come from it.
 pub(super) const SOLO: [&str; 2] = ["198.18.1.101:80", "[2001:db8:1::101]:80"];
