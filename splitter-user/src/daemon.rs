@@ -177,8 +177,11 @@ async fn serve(
         attached.clone(),
     ));
     settle_hops(&addresses, outputs.hops.clone(), HOPS_WAIT).await;
-    let hops = outputs.hops.borrow().clone();
-    writer.tell(Request::Hops(hops));
+    {
+        // Held until it is queued, so that nothing newer overtakes it.
+        let hops = outputs.hops.borrow();
+        writer.tell(Request::Hops(hops.clone()));
+    }
     tell_conditions(config, writer, &attached);
 
     if !sockets.group {

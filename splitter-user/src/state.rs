@@ -108,13 +108,24 @@ impl World {
         for backend in backends {
             self.backend_ids.delete(&backend, 0);
         }
+        // A listener that others have owned too may carry flows of theirs.
+        let lives = |other: &String| {
+            self.backend_ids
+                .iter()
+                .any(|(_, key, state)| key.service == *other && state != IdState::Quarantined)
+        };
+        let alone = |services: &BTreeSet<String>| {
+            services.contains(service)
+                && services
+                    .iter()
+                    .all(|other| other == service || !lives(other))
+        };
         let listeners: Vec<Listener> = self
             .listener_ids
             .iter()
             .filter(|(id, _, state)| {
-                let services = self.listener_services.get(id);
                 matches!(state, IdState::Deleting { .. })
-                    && services.is_some_and(|services| services.contains(service))
+                    && self.listener_services.get(id).is_some_and(alone)
             })
             .map(|(_, listener, _)| *listener)
             .collect();

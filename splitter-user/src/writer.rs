@@ -191,6 +191,8 @@ pub struct Writer<D> {
     addresses: watch::Sender<BTreeSet<IpAddr>>,
     /// Addresses of backends to come, and by how many changes each is expected.
     expected: BTreeMap<IpAddr, usize>,
+    /// Tables do not hold what is in force: the last attempt failed.
+    resync: bool,
     /// A change that was taken back and still stands in the journal.
     leftover: Option<u64>,
     /// A flip after which something is to be tidied up, once packets in flight are done.

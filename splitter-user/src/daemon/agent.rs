@@ -65,8 +65,10 @@ impl Daemon {
         let expected = Expected::new(&self.writer, asked.clone());
         // A neighbour that does not answer is a condition of the service, not a reason to refuse it.
         let _known = tokio::time::timeout(NEW_HOPS_WAIT, hops.wait_for(known)).await;
-        let found = self.hops.borrow().clone();
-        self.writer.tell(Request::Hops(found));
+        // Held until it is queued, so that nothing newer overtakes it.
+        let found = self.hops.borrow();
+        self.writer.tell(Request::Hops(found.clone()));
+        drop(found);
         Ok(Some(expected))
     }
 

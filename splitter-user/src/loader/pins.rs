@@ -133,7 +133,7 @@ impl Pins {
             });
         }
         let fresh = self.root.join("pins-new");
-        remove_tree(&fresh)?;
+        scrap_pins(&fresh)?;
         let maps = fresh.join("maps");
         make(&fresh)?;
         make(&maps)?;
@@ -189,22 +189,26 @@ impl Pins {
         // In one step to the name under which nobody takes anything over: killed half-way, the next
         // start clears the rest away.
         let scrap = self.root.join("pins-new");
-        remove_tree(&scrap)?;
+        scrap_pins(&scrap)?;
         match fs::rename(self.directory(), &scrap) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(io_error("rename", &self.directory())(error));
             }
             _ => {}
         }
-        // Links first: no packet may meet a program whose maps are going.
-        let links = scrap.join("links");
-        for link in fs::read_dir(&links).into_iter().flatten().flatten() {
-            end_link(&link.path()).map_err(io_error("remove", &link.path()))?;
-        }
-        remove_tree(&links)?;
-        remove_tree(&scrap)?;
+        scrap_pins(&scrap)?;
         remove_tree(&self.root)
     }
+}
+
+/// Removes what was half made or half removed. Links first: no packet may meet a program whose maps
+/// are going.
+fn scrap_pins(scrap: &Path) -> Result<(), PinError> {
+    let links = scrap.join("links");
+    for link in fs::read_dir(&links).into_iter().flatten().flatten() {
+        end_link(&link.path()).map_err(io_error("remove", &link.path()))?;
+    }
+    remove_tree(scrap)
 }
 
 fn io_error<'p>(action: &'static str, path: &'p Path) -> impl Fn(io::Error) -> PinError + 'p {

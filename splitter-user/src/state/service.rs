@@ -33,7 +33,12 @@ impl Split {
     /// Whether both send every flow to the same track.
     #[must_use]
     pub fn same_as(&self, other: &Self) -> bool {
-        self.slots == other.slots && self.affinity == other.affinity && self.salt == other.salt
+        // The salt in the affinity is what was written; the one beside it is what counts.
+        let covers = |split: &Self| {
+            let affinity = &split.affinity;
+            (affinity.key, affinity.prefix_v4, affinity.prefix_v6)
+        };
+        self.slots == other.slots && self.salt == other.salt && covers(self) == covers(other)
     }
 
     /// How the table is entered, for a host with this secret.

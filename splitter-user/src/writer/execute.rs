@@ -162,6 +162,11 @@ impl<D: DataPlane + 'static> Writer<D> {
         let sequence = flip.to.sequence();
         if let Err(error) = self.store.commit(sequence) {
             let back = Selector::new(sequence + 1, u8::try_from(flip.from.row()).unwrap_or(0));
+            // Owners go back in the very flip that takes the split back.
+            self.retire(plan, flip, sequence);
+            if self.grace.wait_for(sequence) {
+                self.rebind(&plan.next, &self.world, back);
+            }
             self.plane.tables().flip(back);
             self.retire(plan, flip, back.sequence());
             return Err(self.take_back(plan, flip, &error.to_string()));
@@ -337,19 +342,20 @@ impl<D: DataPlane + 'static> Writer<D> {
     fn take_back(&mut self, plan: &Plan, flip: &Flip, why: &str) -> ApiError {
         let mut message =
             format!("the change failed and was taken back, traffic is as before: {why}");
-        self.rebind(&self.world, &self.world, flip.to);
         self.keep_numbers_of(&plan.next);
+        self.rebind(&self.world, &self.world, flip.to);
         let undone = self.sync_all();
         if let Err(error) = undone {
-            message = format!("{message}; taking back some tables failed too: {error}");
+            message = format!("{message}; taking back some tables failed too and goes on: {error}");
         }
+        // Before the change is forgotten: what it gave out is in no other record.
+        self.record_ids();
         if let Err(error) = self.store.discard(flip.to.sequence()) {
             self.leftover = Some(flip.to.sequence());
             message = format!(
                 "{message}; the journal still holds it, and it will be discarded at the next start: {error}"
             );
         }
-        self.record_ids();
         tracing::error!(message, "change taken back");
         ApiError::new(ErrorCode::RolledBack, message)
     }
@@ -445,24 +451,27 @@ impl<D: DataPlane + 'static> Writer<D> {
         for (id, key, _) in next.listener_ids.iter() {
             if self.world.listener_ids.state_of(id).is_none() {
                 self.world.listener_ids.restore(id, *key, IdState::Active);
-                let services = next.listener_services.get(&id).cloned();
-                self.world
-                    .listener_services
-                    .insert(id, services.unwrap_or_default());
             }
         }
+        for (id, services) in &next.listener_services {
+            let known = self.world.listener_services.entry(*id).or_default();
+            known.extend(services.iter().cloned());
+        }
         self.delete_unwanted();
-        self.need_proof_of_all();
+        self.after_change();
     }
 
-    /// Makes every table hold what is in force, and waits until no packet reads what was before.
-    fn sync_all(&mut self) -> Result<(), PlaneError> {
+    /// Makes every table hold what is in force, and waits until no packet reads what was before. If
+    /// it fails, housekeeping tries again before it does anything else.
+    pub(super) fn sync_all(&mut self) -> Result<(), PlaneError> {
+        self.resync = true;
         let world = self.world.clone();
         self.sync_tracks(&sync::tracks(&world))?;
         self.sync_endpoints(&sync::endpoints(&world), true)?;
         self.plane.barrier()?;
         self.plane.tables_mut().endpoints.settle();
         self.replies_freed.clear();
+        self.resync = false;
         Ok(())
     }
 

@@ -140,6 +140,11 @@ pub(super) fn read_service(record: &ServiceRecord) -> Result<ServiceState, Write
     })
 }
 
+/// How the state of a number in use is recorded.
+pub(super) fn active() -> String {
+    json(&IdState::Active)
+}
+
 /// Every number of a world.
 pub(super) fn ids(world: &World) -> Vec<IdRecord> {
     let record = |kind: &str, id: u16, key_json: String, state: IdState| IdRecord {

@@ -13,7 +13,7 @@ use super::{Grace, Writer, WriterError, observe, record, scan, sync};
 use crate::dataplane::{DataPlane, ServiceTables};
 use crate::nexthop::NextHops;
 use crate::state::{IdState, ServiceState, World};
-use crate::store::{IdRecord, Store};
+use crate::store::{IdRecord, Prepared, Store};
 
 impl<D: DataPlane + 'static> Writer<D> {
     /// A writer over `plane` and `store`. With `adopted` the data plane ran before and is only
@@ -49,14 +49,17 @@ impl<D: DataPlane + 'static> Writer<D> {
             hops: NextHops::default(),
             addresses,
             expected: BTreeMap::new(),
+            resync: false,
             leftover: None,
             tidy_after: None,
             observe: observe::Observations::default(),
             conditions: BTreeMap::new(),
         };
         let unsure = writer.settle_journal(adopted)?;
-        let flipped = writer.plane.tables().selector().sequence() > 0;
-        if adopted && flipped && writer.store.committed()?.is_none() {
+        let blank = writer.store.committed()?.is_none()
+            && unsure.is_none()
+            && writer.store.load_ids()?.is_empty();
+        if adopted && blank && writer.plane.tables().endpoints.iter().next().is_some() {
             return Err(WriterError::StateGone);
         }
         for record in writer.store.load_services()? {
@@ -66,15 +69,25 @@ impl<D: DataPlane + 'static> Writer<D> {
         let mut ids = writer.store.load_ids()?;
         let known = |record: &IdRecord| (record.kind.clone(), record.id);
         let there: BTreeSet<(String, u32)> = ids.iter().map(known).collect();
-        ids.extend(
-            unsure
-                .into_iter()
-                .filter(|record| record.state != IdRecord::FREE && !there.contains(&known(record))),
-        );
+        if adopted {
+            let given = unsure.iter().flat_map(|change| &change.ids);
+            let unknown = given
+                .filter(|record| record.state != IdRecord::FREE && !there.contains(&known(record)));
+            ids.extend(unknown.cloned());
+        } else {
+            // No flow has outlived the tables.
+            let active = record::active();
+            ids.retain(|record| record.state == active);
+        }
         record::read_ids(&ids, &mut writer.world)?;
         writer.forget_former_services();
         writer.check_limits()?;
         writer.delete_unwanted();
+        // Before the change is forgotten: what it gave out is in no other record.
+        writer.record_ids();
+        if let Some(change) = unsure {
+            writer.store.discard(change.sequence)?;
+        }
         writer.make_good(adopted)?;
         writer.need_proof_of_all();
         writer.publish_addresses();
@@ -127,11 +140,11 @@ impl<D: DataPlane + 'static> Writer<D> {
         }
     }
 
-    /// Commits or discards what was prepared when the last agent ended. Gives the numbers of what was
-    /// discarded: packets may have met its backends.
-    fn settle_journal(&mut self, adopted: bool) -> Result<Vec<IdRecord>, WriterError> {
+    /// Commits what was prepared when the last agent ended, if it was flipped; else gives it back to
+    /// be discarded: packets may have met its backends.
+    fn settle_journal(&mut self, adopted: bool) -> Result<Option<Prepared>, WriterError> {
         let Some(pending) = self.store.pending()? else {
-            return Ok(Vec::new());
+            return Ok(None);
         };
         let flipped = adopted && self.plane.tables().selector().0 == pending.selector_after;
         if flipped {
@@ -140,14 +153,13 @@ impl<D: DataPlane + 'static> Writer<D> {
                 "the last agent ended after a flip: committing it"
             );
             self.store.commit(pending.sequence)?;
-            Ok(Vec::new())
+            Ok(None)
         } else {
             tracing::info!(
                 sequence = pending.sequence,
                 "the last agent ended before a flip: forgetting it"
             );
-            self.store.discard(pending.sequence)?;
-            Ok(if adopted { pending.ids } else { Vec::new() })
+            Ok(Some(pending))
         }
     }
 

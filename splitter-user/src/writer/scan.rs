@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use splitter_ebpf::flow::State;
 use splitter_ebpf::verdict::REASONS;
 
-use super::{Writer, now_ms, sync};
+use super::{Writer, now_ms};
 use crate::api::types::DrainTarget;
 use crate::dataplane::{DataPlane, FlowSlot, PlaneError};
 use crate::state::{BackendKey, IdState};
@@ -157,6 +157,9 @@ impl<D: DataPlane + 'static> Writer<D> {
 
     /// What the writer does between requests.
     pub(super) fn housekeep(&mut self, now: Instant) -> Result<(), PlaneError> {
+        if self.resync {
+            self.sync_all()?;
+        }
         self.tidy_up()?;
         if self.scan.running.is_none() && now >= self.scan.due {
             self.observe_second(now)?;
@@ -309,8 +312,11 @@ impl<D: DataPlane + 'static> Writer<D> {
                 }
                 IdState::Deleting { .. } => {}
                 IdState::Quarantined if none => {
+                    if let Err(error) = self.plane.reset_counters(id) {
+                        tracing::warn!(%error, id, "a number stays reserved for a second more");
+                        continue;
+                    }
                     freed = true;
-                    self.plane.reset_counters(id)?;
                     self.world.backend_ids.free(id);
                     self.world.former_times.remove(&id);
                     self.scan.backends.remove(&id);
@@ -336,10 +342,7 @@ impl<D: DataPlane + 'static> Writer<D> {
         self.scan.last = done.counts;
         if gone {
             // Quarantined numbers leave the tables; a scan that begins after that may free them.
-            self.sync_endpoints(&sync::endpoints(&self.world), true)?;
-            self.plane.barrier()?;
-            self.plane.tables_mut().endpoints.settle();
-            self.replies_freed.clear();
+            self.sync_all()?;
             self.need_proof_of_all();
         }
         if gone || freed {

@@ -144,6 +144,13 @@ fn what_was_pinned_before_a_failed_change_keeps_its_number() {
     let mut writer = writer_over(plane, store, true);
     scans(&mut writer);
     assert_eq!(writer.scan.last.total, 1, "its flow lives");
+    let Writer { plane, store, .. } = writer;
+    let mut writer = writer_over(plane, store, true);
+    scans(&mut writer);
+    assert_eq!(
+        writer.scan.last.total, 1,
+        "and the next agent knows its number too"
+    );
 }
 
 #[test]
@@ -327,4 +334,75 @@ fn undo_of_a_release_keeps_its_salt() {
         },
     );
     assert_eq!(writer.world.services["web"].split.salt, salt);
+}
+
+#[test]
+fn a_first_change_that_was_taken_back_does_not_keep_the_agent_from_starting() {
+    let mut writer = writer_over(
+        Memory::new(layout(), &SECRET).unwrap(),
+        Store::open_in_memory().unwrap(),
+        false,
+    );
+    let command = Command::Apply {
+        yaml: YAML.into(),
+        origin: "test".into(),
+    };
+    let mut plan = crate::plan::plan(&writer.world, &command, None, now_ms()).unwrap();
+    writer.cut_short(&mut plan, false);
+    writer.take_back_last(&plan, "memory");
+    let Writer { plane, store, .. } = writer;
+    let writer = writer_over(plane, store, true);
+    assert!(writer.world.services.is_empty());
+}
+
+#[test]
+fn a_change_without_effect_keeps_what_undo_goes_back_to_after_an_undo_too() {
+    let mut writer = web();
+    apply(
+        &mut writer,
+        &YAML.replace("spec:\n", "spec:\n  release: shop\n"),
+    );
+    run(&mut writer, Command::Undo { target: target() });
+    let anchor = writer.world.services["web"].anchor.clone();
+    let weights = vec![("green".to_owned(), "0%".to_owned())];
+    run(
+        &mut writer,
+        Command::SetWeight {
+            target: target(),
+            weights,
+        },
+    );
+    assert_eq!(writer.world.services["web"].anchor, anchor);
+}
+
+#[test]
+fn delete_now_of_one_service_leaves_the_flows_of_another_at_the_same_listener() {
+    let mut writer = web();
+    // The listener moves to another service, which is then deleted in peace.
+    let yaml = format!(
+        "{}\n---\n{}",
+        YAML.replace("198.18.1.100", "198.18.1.200"),
+        YAML.replace("name: web", "name: next")
+            .replace("198.18.2.11", "198.18.2.31")
+            .replace("198.18.2.21", "198.18.2.41")
+    );
+    apply(&mut writer, &yaml);
+    let next = writer.backends_of("next", &DrainTarget::Track("blue".into()))[0];
+    pin(&writer, 4000, next, State::Established);
+    let delete = |service: &str, now| Command::Delete {
+        service: service.into(),
+        now,
+    };
+    run(&mut writer, delete("next", false));
+    run(&mut writer, delete("web", true));
+    for _ in 0..3 {
+        scans(&mut writer);
+    }
+    assert_eq!(writer.scan.last.total, 1);
+    let vip = writer
+        .world
+        .listener_ids
+        .iter()
+        .any(|(_, listener, _)| listener.vip.to_string() == "198.18.1.100");
+    assert!(vip, "its flow still finds its listener");
 }
