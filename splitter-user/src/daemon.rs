@@ -186,7 +186,8 @@ async fn serve(
 
     if !sockets.group {
         let message = format!(
-            "there is no group `{}`: only root may use the socket",
+            "there is no group `{0}`: only root may use the socket; `groupadd --system {0}` and a restart of the \
+             agent let its members use it",
             config.name
         );
         tracing::warn!(message, "access");

@@ -55,7 +55,7 @@ fn main() -> ExitCode {
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("splitterd: {error:#}");
+            eprintln!("splitterd: {error}");
             ExitCode::FAILURE
         }
     }

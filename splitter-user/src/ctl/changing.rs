@@ -108,6 +108,9 @@ fn describe(change: &Change) -> String {
     if let Some(nanoseconds) = flip_nanoseconds {
         text += &format!(", flipped in {nanoseconds} ns");
     }
+    if before == after && *moved == 0 && flip_nanoseconds.is_none() {
+        text += ", the weights stay as they are";
+    }
     if *dry_run {
         text += " (dry run: nothing was changed)";
     }

@@ -132,7 +132,7 @@ fn describe(view: &DrainView) -> String {
         text += " (proven)";
     }
     if let Some(age) = oldest_age_seconds {
-        text += &format!(", the oldest {}", format::seconds(*age));
+        text += &format!(", silent for at most {}", format::seconds(*age));
     }
     text += &format!(", {never_pinned} never pinned");
     if *state == DrainState::Draining

@@ -1,13 +1,14 @@
 use super::format::Format;
 use super::{DONE, Failure, Outcome, Session};
 
-/// Print everything in force as YAML, for `apply` here or elsewhere
+/// Print the resources in force as YAML, for `apply` here or elsewhere
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
   splitterctl export > all.yaml
 
-It carries the secret of the hashes, so that the same clients meet the same tracks elsewhere: keep it private.")]
+Weights are those desired. Drains and the secret of the hashes are not in it: for the same clients on the same tracks
+elsewhere, copy `secret` from the agent's state_dir too, and keep it private.")]
 pub struct Args {}
 
 pub async fn run(_: Args, session: Session<'_, '_>) -> Outcome {

@@ -9,7 +9,8 @@ Examples:
   splitterctl undo web
   splitterctl undo release/shop --dry-run
 
-The same clients get the same tracks as before, with today's backends. It is a new generation; a second undo toggles back.")]
+The same clients get the same tracks as before, with today's backends. It is a new generation; a second undo toggles back.
+Drains of tracks are part of a split: one that was begun since then ends, one that held then holds again.")]
 pub struct Args {
     /// A service, or release/NAME for all services of a release.
     #[arg(value_name = "SERVICE")]

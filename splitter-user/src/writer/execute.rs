@@ -81,6 +81,7 @@ impl<D: DataPlane + 'static> Writer<D> {
         }
         self.world = plan.next;
         self.after_change();
+        self.judge_backends();
         Ok(plan.changes)
     }
 

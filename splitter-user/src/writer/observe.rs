@@ -129,6 +129,7 @@ impl<D: DataPlane + 'static> Writer<D> {
             self.observe.readings.pop_front();
         }
         self.judge_flow_table();
+        self.judge_backends();
         self.observe.seconds += 1;
         if self.observe.seconds.is_multiple_of(60)
             && let Err(error) = self.store.maintain()
@@ -136,6 +137,38 @@ impl<D: DataPlane + 'static> Writer<D> {
             tracing::warn!(%error, "cannot tidy the journal");
         }
         Ok(())
+    }
+
+    /// Whether every track that new flows go to has a backend for them.
+    pub(super) fn judge_backends(&mut self) {
+        let mut lacking = Vec::new();
+        for (name, service) in &self.world.services {
+            let (Some(id), Ok(shares)) = (self.world.service_ids.get(name), service.shares())
+            else {
+                continue;
+            };
+            for share in shares.iter().filter(|share| share.parts > 0) {
+                for family in service.spec.families_of_listeners() {
+                    let wire = match family {
+                        crate::model::Family::V4 => splitter_ebpf::wire::Family::V4,
+                        crate::model::Family::V6 => splitter_ebpf::wire::Family::V6,
+                    };
+                    let index = splitter_ebpf::abi::track_table_index(id, share.track, wire);
+                    if self.tracks.get(&index).is_none_or(Vec::is_empty) {
+                        lacking.push(format!(
+                            "track {} of {name} has no backend that takes new {family} flows, they are dropped: \
+                             `splitterctl ready {name} BACKEND`, or move its weight away",
+                            share.name
+                        ));
+                    }
+                }
+            }
+        }
+        if lacking.is_empty() {
+            self.lower(ConditionKind::NoBackend);
+        } else {
+            self.raise(ConditionKind::NoBackend, lacking.join("; "));
+        }
     }
 
     fn judge_flow_table(&mut self) {

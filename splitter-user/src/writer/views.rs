@@ -301,12 +301,26 @@ impl<D: DataPlane + 'static> Writer<D> {
                 generation: service.generation,
                 phase: if draining {
                     Phase::Draining
+                } else if self.is_deleting(name) {
+                    Phase::Deleting
                 } else {
                     Phase::Steady
                 },
                 flows: view.tracks.iter().map(|track| track.flows).sum(),
                 conditions: view.conditions,
             }
+        });
+        let former = self.former_services();
+        let former = former.iter().map(|name| ServiceStatus {
+            name: name.clone(),
+            generation: 0,
+            phase: Phase::Deleting,
+            flows: self
+                .former_tracks(name, None)
+                .iter()
+                .map(|track| track.flows)
+                .sum(),
+            conditions: Vec::new(),
         });
         PlaneStatus {
             selector_sequence: self.plane.tables().selector().sequence(),
@@ -317,8 +331,15 @@ impl<D: DataPlane + 'static> Writer<D> {
             },
             flow_table: self.flow_table(),
             conditions: conditions.collect(),
-            services: services.collect(),
+            services: services.chain(former).collect(),
         }
+    }
+
+    /// Whether something of a service was removed and still has flows.
+    fn is_deleting(&self, service: &str) -> bool {
+        self.world.backend_ids.iter().any(|(_, key, state)| {
+            key.service == service && matches!(state, IdState::Deleting { .. })
+        })
     }
 
     pub(super) fn export(&self) -> Result<String, ApiError> {

@@ -107,6 +107,8 @@ pub enum ConditionKind {
     UnpinnedFlows,
     /// A backend's next hop has no neighbour.
     NeighbourMissing,
+    /// A track with weight has no backend that may take new flows.
+    NoBackend,
     /// The flow table has no room left where flows need it.
     FlowTableFull,
     /// Ports of `[nat]` overlap with the kernel's.
@@ -123,7 +125,10 @@ impl ConditionKind {
     /// Whether flows fare worse than the operator wants while it holds; the others are for their information.
     pub fn impairs_traffic(self) -> bool {
         match self {
-            Self::NeighbourMissing | Self::FlowTableFull | Self::InterfaceMissing => true,
+            Self::NeighbourMissing
+            | Self::NoBackend
+            | Self::FlowTableFull
+            | Self::InterfaceMissing => true,
             Self::GenericMode
             | Self::UnpinnedFlows
             | Self::PortOverlap

@@ -289,7 +289,7 @@ async fn progress_of_a_drain_is_talk() {
     assert_eq!(ran.code, 0);
     assert!(
         ran.err
-            .starts_with("draining: 12 flows left, the oldest 1m 1s, 3 never pinned, deadline in "),
+            .starts_with("draining: 12 flows left, silent for at most 1m 1s, 3 never pinned, deadline in "),
         "{}",
         ran.err
     );
@@ -304,7 +304,7 @@ async fn a_drain_that_times_out_or_is_ended_says_so_by_its_exit_code() {
     assert_eq!(ran.code, 4);
     assert!(
         ran.out
-            .ends_with("they go on: 7 flows left, the oldest 1m 1s, 3 never pinned\n"),
+            .ends_with("they go on: 7 flows left, silent for at most 1m 1s, 3 never pinned\n"),
         "{}",
         ran.out
     );
