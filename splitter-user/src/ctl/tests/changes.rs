@@ -288,8 +288,9 @@ async fn progress_of_a_drain_is_talk() {
     let ran = ctl(&running.socket, "drain web blue --wait").await;
     assert_eq!(ran.code, 0);
     assert!(
-        ran.err
-            .starts_with("draining: 12 flows left, silent for at most 1m 1s, 3 never pinned, deadline in "),
+        ran.err.starts_with(
+            "draining: 12 flows left, silent for at most 1m 1s, 3 never pinned, deadline in "
+        ),
         "{}",
         ran.err
     );
