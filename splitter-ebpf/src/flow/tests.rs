@@ -175,12 +175,13 @@ fn udp_is_established_by_a_reply_or_by_lasting_over_a_second() {
 fn no_event_leads_out_of_the_states_or_across_protocols() {
     for state in State::ALL {
         for flags in 0..=u8::MAX {
-            for bits in 0..8_u8 {
+            for bits in 0..16_u8 {
                 let event = Event {
                     from_client: bits & 1 != 0,
                     flags,
                     payload: bits & 2 != 0,
                     aged: bits & 4 != 0,
+                    one_way: bits & 8 != 0,
                 };
                 let next = State::from_bits(advance(state as u8, event)).expect("a state");
                 let udp = |s| matches!(s, State::UdpNew | State::UdpEstablished);
