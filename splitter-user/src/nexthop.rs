@@ -29,6 +29,8 @@ use std::io;
 use std::net::IpAddr;
 
 pub use self::resolver::{Outputs, Resolver};
+pub(crate) use self::tag::carrier;
+pub use self::tag::{Layer, Tag};
 
 /// How a packet for a backend leaves this host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

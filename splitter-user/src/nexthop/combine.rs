@@ -4,7 +4,6 @@ use std::net::IpAddr;
 
 use super::NextHop;
 use super::mirror::{Mirror, Neighbour, Place};
-use super::tag::carrier;
 
 /// What the kernel says about the way to an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +78,7 @@ pub(super) fn way(address: IpAddr, route: &Route, mirror: &Mirror) -> Way {
     let Some(source_mac) = link.mac else {
         return Way::Impossible(format!("interface {name} carries no Ethernet frames"));
     };
-    let (carrier, vlan) = match carrier(ifindex, link, &mirror.links) {
+    let (carrier, vlan) = match mirror.carrier(ifindex, link) {
         Ok(carrier) => carrier,
         Err(why) => return Way::Impossible(why),
     };

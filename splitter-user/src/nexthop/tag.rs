@@ -1,7 +1,5 @@
 //! Interfaces that are a tag on another one (IEEE 802.1Q), and what lies below them. Pure.
 
-use std::collections::BTreeMap;
-
 use rtnetlink::packet_route::link::{InfoData, InfoVlan, LinkInfo, VlanProtocol};
 
 use super::mirror::{Link, Mirror};
@@ -9,7 +7,7 @@ use super::{Tagged, VlanDevices};
 
 /// The tag that an interface adds to frames and takes off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Tag {
+pub struct Tag {
     /// The interface below; none if that is in another network namespace.
     pub parent: Option<u32>,
     /// The VLAN.
@@ -20,7 +18,7 @@ pub(super) struct Tag {
 
 /// Whose tag it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Layer {
+pub enum Layer {
     /// An ordinary tag (IEEE 802.1Q).
     Customer,
     /// A provider's, around others (IEEE 802.1ad).
@@ -29,7 +27,7 @@ pub(super) enum Layer {
 
 impl Tag {
     /// The tag in a link's description, if there is one; `below` is the link's own `IFLA_LINK`.
-    pub(super) fn of(infos: &[LinkInfo], below: Option<u32>) -> Option<Self> {
+    pub(crate) fn of(infos: &[LinkInfo], below: Option<u32>) -> Option<Self> {
         let data = infos.iter().find_map(|info| match info {
             LinkInfo::Data(InfoData::Vlan(data)) => Some(data),
             _ => None,
@@ -54,48 +52,52 @@ impl Tag {
     }
 }
 
-/// The interface that frames of `link` (with its number) leave by, and the tag that they carry there; or
-/// why the program cannot send them, for people.
-pub(super) fn carrier(
+/// The interface that frames of the interface `index` leave by, and the tag that they carry there; or why
+/// the program cannot send them, for people. `below` tells an interface's name and its tag.
+pub(crate) fn carrier<'n>(
     index: u32,
-    link: &Link,
-    links: &BTreeMap<u32, Link>,
+    name: &str,
+    tag: Option<Tag>,
+    below: impl Fn(u32) -> Option<(&'n str, Option<Tag>)>,
 ) -> Result<(u32, Option<u16>), String> {
-    let Some(tag) = link.tag else {
+    let Some(tag) = tag else {
         return Ok((index, None));
     };
-    let name = &link.name;
     if tag.layer == Layer::Service {
         return Err(format!(
             "interface {name} tags frames with a provider's tag (802.1ad), which the program does not write; use an \
              802.1Q one"
         ));
     }
-    let Some((parent, below)) = tag
-        .parent
-        .and_then(|parent| Some((parent, links.get(&parent)?)))
-    else {
-        return Err(format!(
+    let parent = tag.parent.and_then(|parent| Some((parent, below(parent)?)));
+    match parent {
+        None => Err(format!(
             "the interface that carries {name} is in another network namespace, where the program cannot send"
-        ));
-    };
-    if below.tag.is_some() {
-        return Err(format!(
-            "interface {name} is a tag on {}, which is one itself (QinQ): the program writes one tag alone; use an \
-             interface with one",
-            below.name
-        ));
+        )),
+        Some((_, (carrier, Some(_)))) => Err(format!(
+            "interface {name} is a tag on {carrier}, which is one itself (QinQ): the program writes one tag alone; use \
+             an interface with one"
+        )),
+        Some((parent, (_, None))) => Ok((parent, Some(tag.id))),
     }
-    Ok((parent, Some(tag.id)))
 }
 
 impl Mirror {
+    /// What carries frames of a link, as [`carrier`] says.
+    pub(super) fn carrier(&self, index: u32, link: &Link) -> Result<(u32, Option<u16>), String> {
+        let below = |index: u32| {
+            let link = self.links.get(&index)?;
+            Some((link.name.as_str(), link.tag))
+        };
+        carrier(index, &link.name, link.tag, below)
+    }
+
     /// Every interface that is a tag, as the program has to know it: the kernel names it as the way to a
     /// client.
     pub(super) fn vlan_devices(&self) -> VlanDevices {
         let tagged = self.links.iter().filter(|(_, link)| link.tag.is_some());
         let device = |(index, link): (&u32, &Link)| {
-            let tagged = match carrier(*index, link, &self.links) {
+            let tagged = match self.carrier(*index, link) {
                 Ok((parent, Some(id))) => Some(Tagged { parent, id }),
                 Ok((_, None)) | Err(_) => None,
             };
