@@ -30,6 +30,7 @@ mod scratch;
 mod service;
 mod site;
 mod udp;
+pub mod verifier;
 mod wait;
 
 pub use agent::{Agent, Answer, Change, Configuration, profile_directory};

@@ -15,3 +15,4 @@ mod packets;
 mod races;
 mod restart;
 mod shares;
+mod verifier;

@@ -10,13 +10,14 @@ mod privilege;
 mod setup;
 mod test;
 mod toolchain;
+mod verifier;
 mod workspace;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Set-up, build, load, demo, test, lint, bench and dist of the splitter.
+/// Set-up, build, load, demo, test, lint, bench, verifier and dist of the splitter.
 ///
 /// A newcomer needs two of them: `cargo xtask demo` shows what it does, `cargo xtask test` shows that it does it.
 #[derive(Debug, Parser)]
@@ -35,6 +36,7 @@ enum Verb {
     Test(test::Arguments),
     Lint(lint::Arguments),
     Bench(bench::Arguments),
+    Verifier(verifier::Arguments),
     Dist(dist::Arguments),
 }
 
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         Verb::Test(arguments) => test::run(&arguments),
         Verb::Lint(arguments) => lint::run(&arguments),
         Verb::Bench(arguments) => bench::run(&arguments),
+        Verb::Verifier(arguments) => verifier::run(&arguments),
         Verb::Dist(arguments) => dist::run(&arguments),
     };
     match result {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use aya::maps::{Map, MapData, MapError};
-use aya::programs::{ProgramError, TestRun as _, TestRunOptions, Xdp};
+use aya::programs::{Program, ProgramError, TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader, include_bytes_aligned};
 
 use super::layout::{Keys, Layout, TickRate};
@@ -128,6 +128,17 @@ impl Loaded {
             .program_mut(name)
             .ok_or(LoadError::Missing(name))?;
         Ok(program.try_into()?)
+    }
+
+    /// Every program of the object with its name, in no order.
+    ///
+    /// # Errors
+    /// Each item's: a program that is no XDP program.
+    pub fn programs(&self) -> impl Iterator<Item = Result<(&str, &Xdp), LoadError>> {
+        self.ebpf.programs().map(|(name, program)| match program {
+            Program::Xdp(program) => Ok((name, program)),
+            _ => Err(LoadError::Missing("programs but those for XDP")),
+        })
     }
 
     /// Takes a map out of the object.
