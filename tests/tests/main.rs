@@ -11,6 +11,7 @@ mod cli;
 mod drain;
 mod hosts;
 mod lab_itself;
+mod model;
 mod packets;
 mod races;
 mod restart;

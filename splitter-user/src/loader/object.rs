@@ -47,6 +47,19 @@ pub fn load(layout: Layout, secret: &[u8; 32], pins: Option<&Path>) -> Result<Lo
     load_object(OBJECT, layout, secret, pins)
 }
 
+/// Loads the programs with maps of `layout`, and with a clock of another rate than this kernel's, for
+/// tests that let time pass by themselves.
+///
+/// # Errors
+/// As for [`load`].
+pub fn load_at_rate(
+    layout: Layout,
+    secret: &[u8; 32],
+    rate: TickRate,
+) -> Result<Loaded, LoadError> {
+    load_parts(OBJECT, layout, secret, None, rate)
+}
+
 /// Loads another build of the object, such as the bench's, which has a driver beside the program.
 /// Its bytes are aligned to 32 (`aya::include_bytes_aligned`).
 ///
@@ -58,7 +71,16 @@ pub fn load_object(
     secret: &[u8; 32],
     pins: Option<&Path>,
 ) -> Result<Loaded, LoadError> {
-    let rate = TickRate::of_this_kernel();
+    load_parts(object, layout, secret, pins, TickRate::of_this_kernel())
+}
+
+fn load_parts(
+    object: &[u8],
+    layout: Layout,
+    secret: &[u8; 32],
+    pins: Option<&Path>,
+    rate: TickRate,
+) -> Result<Loaded, LoadError> {
     let keys = Keys::new(secret);
     let flow_mask = layout.flow_buckets - 1;
     let endpoint_mask = layout.endpoint_buckets - 1;
