@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod demo;
 mod dist;
+mod fuzz;
 mod lint;
 mod load;
 mod privilege;
@@ -17,7 +18,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Set-up, build, load, demo, test, lint, bench, verifier and dist of the splitter.
+/// Set-up, build, load, demo, test, lint, bench, verifier, fuzz and dist of the splitter.
 ///
 /// A newcomer needs two of them: `cargo xtask demo` shows what it does, `cargo xtask test` shows that it does it.
 #[derive(Debug, Parser)]
@@ -37,6 +38,7 @@ enum Verb {
     Lint(lint::Arguments),
     Bench(bench::Arguments),
     Verifier(verifier::Arguments),
+    Fuzz(fuzz::Arguments),
     Dist(dist::Arguments),
 }
 
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         Verb::Lint(arguments) => lint::run(&arguments),
         Verb::Bench(arguments) => bench::run(&arguments),
         Verb::Verifier(arguments) => verifier::run(&arguments),
+        Verb::Fuzz(arguments) => fuzz::run(&arguments),
         Verb::Dist(arguments) => dist::run(&arguments),
     };
     match result {
