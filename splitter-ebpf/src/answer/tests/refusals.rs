@@ -142,7 +142,7 @@ fn what_ends_too_early_is_not_answered() {
 #[test]
 fn extension_headers_are_looked_behind_six_times_and_never_past_the_end() {
     let options = |count: usize| {
-        let mut l4 = vec![60, 0, 1, 4, 0, 0, 0, 0].repeat(count);
+        let mut l4 = [60, 0, 1, 4, 0, 0, 0, 0].repeat(count);
         let last = l4.len() - 8;
         l4[last] = UDP;
         l4.extend([0x9c, 0x40, 0, 53, 0, 8, 0, 0]);
