@@ -77,7 +77,7 @@ pub fn write(
     packet: &mut impl Resize,
     cause: &Cause,
     answer: Answer,
-    source: Option<WireAddress>,
+    source: Option<&WireAddress>,
 ) -> bool {
     match (answer, cause.family) {
         (Answer::Reset, Family::V4) => reset::write::<false>(packet, cause),

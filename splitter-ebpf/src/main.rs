@@ -31,7 +31,14 @@ fn split(frame: &mut Frame) -> u32 {
     match reason.action() {
         Action::Forward => frame.transmit(&hop),
         Action::Pass => XDP_PASS,
-        Action::Drop | Action::Answer => XDP_DROP,
+        Action::Answer => {
+            if program::answer::answer(frame.context().cast(), reason as u64) == 0 {
+                XDP_DROP
+            } else {
+                frame.send_back()
+            }
+        }
+        Action::Drop => XDP_DROP,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The program's parts. `maps` is the only file that names maps, `packet` the only one that touches
 //! packet memory, `word` the only one that touches shared memory.
 
+pub mod answer;
 pub mod clock;
 mod flows;
 mod forward;

@@ -48,6 +48,15 @@ macro_rules! reasons {
                 }
             }
 
+            /// The reason with this number, if there is one.
+            #[must_use]
+            pub const fn from_bits(bits: u8) -> Option<Self> {
+                match bits {
+                    $($number => Some(Self::$variant),)+
+                    _ => None,
+                }
+            }
+
             /// As metrics and the command line write it.
             #[must_use]
             pub const fn name(self) -> &'static str {

@@ -76,6 +76,20 @@ pub struct Budget {
 }
 assert_layout!(Budget, 8, tick: 0, used: 4);
 
+impl Budget {
+    /// Whether it may be done once more in the tick `now`, `most` times in all; if so, it counts as done.
+    #[inline(always)]
+    pub const fn spend(&mut self, now: u32, most: u32) -> bool {
+        if self.tick != now {
+            self.tick = now;
+            self.used = 0;
+        }
+        let left = self.used < most;
+        self.used += left as u32;
+        left
+    }
+}
+
 /// The selector: the current row in the low three bits, the number of flips above.
 #[repr(transparent)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -144,3 +158,23 @@ pub struct Verdicts {
     pub packets: [u64; REASONS],
 }
 assert_layout!(Verdicts, 512, packets: 0);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_lasts_for_a_tick() {
+        let mut budget = Budget::default();
+        let mut spent = |now| (0..9).filter(|_| budget.spend(now, 4)).count();
+        assert_eq!(
+            [spent(0), spent(0), spent(7), spent(7), spent(3)],
+            [4, 0, 4, 0, 4]
+        );
+    }
+
+    #[test]
+    fn an_empty_budget_is_never_spent() {
+        assert!(!Budget::default().spend(5, 0));
+    }
+}

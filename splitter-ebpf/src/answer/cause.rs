@@ -55,7 +55,7 @@ impl Cause {
             UDP => UDP_HEADER,
             _ => return None,
         };
-        if found.l4 + header > found.end || found.end > packet.length() {
+        if found.l4 + header > found.end || !packet.has(found.end) {
             return None;
         }
         let flags = match found.protocol {

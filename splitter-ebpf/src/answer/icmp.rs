@@ -58,7 +58,7 @@ pub fn write<const V6: bool>(
     packet: &mut impl Resize,
     cause: &Cause,
     message: Message,
-    source: Option<WireAddress>,
+    source: Option<&WireAddress>,
 ) -> bool {
     let front = header::size::<V6>() + ICMP_HEADER;
     let room = if V6 { MOST_V6 } else { MOST_V4 } - front;
@@ -69,7 +69,7 @@ pub fn write<const V6: bool>(
     }
     let quote = Ends::of::<V6>(packet, ETHERNET + front);
     let ends = Ends {
-        source: source.unwrap_or(quote.destination),
+        source: *source.unwrap_or(&quote.destination),
         destination: quote.source,
     };
     header::ethernet::<V6>(packet, front);

@@ -74,7 +74,7 @@ fn answer_from(
     frame: &[u8],
     reason: Reason,
     mtu: u16,
-    source: Option<WireAddress>,
+    source: Option<&WireAddress>,
 ) -> Option<Vec<u8>> {
     let mut bytes = vec![0xee; 48];
     bytes.extend(frame);

@@ -2,10 +2,16 @@
 
 use super::hops;
 use aya_ebpf::bindings::xdp_action::XDP_TX;
-use aya_ebpf::helpers::bpf_redirect;
+use aya_ebpf::bindings::xdp_md;
+use aya_ebpf::helpers::{
+    bpf_redirect, bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len,
+    bpf_xdp_load_bytes, bpf_xdp_store_bytes,
+};
 use aya_ebpf::programs::XdpContext;
+use core::cell::Cell;
 use core::ffi::c_void;
 use splitter_ebpf::abi::Hop;
+use splitter_ebpf::answer::Resize;
 use splitter_ebpf::headers::{Packet, PacketMut};
 use splitter_ebpf::rewrite;
 
@@ -39,6 +45,16 @@ impl Frame {
     #[inline(always)]
     pub const fn context(&self) -> *mut c_void {
         self.context
+    }
+
+    /// Sends the frame, addressed already, out by the interface that it came in by.
+    #[inline(always)]
+    pub fn send_back(&self) -> u32 {
+        if !hops::redirects_back() {
+            return XDP_TX;
+        }
+        // SAFETY: as below.
+        unsafe { bpf_redirect(self.ingress, 0) as u32 }
     }
 
     /// Addresses the frame to `hop` and sends it there.
@@ -112,5 +128,143 @@ impl PacketMut for Frame {
     #[inline(always)]
     fn set_long(&mut self, at: usize, value: u64) {
         store!(self, at, value, u64);
+    }
+}
+
+/// Bytes of a frame, all its buffers together.
+#[inline(always)]
+fn whole_length(context: *mut xdp_md) -> usize {
+    // SAFETY: a plain helper call on the program's own context.
+    unsafe { bpf_xdp_get_buff_len(context) as usize }
+}
+
+/// A frame read and written through helpers: at any offset, in any of its buffers, for 5 to 10 ns a
+/// word. For packets that are rare.
+pub struct Copied {
+    context: *mut xdp_md,
+    length: usize,
+    failed: Cell<bool>,
+}
+
+impl Copied {
+    /// The frame of `context`.
+    #[inline(always)]
+    pub fn new(context: *mut xdp_md) -> Self {
+        Self {
+            context,
+            length: whole_length(context),
+            failed: Cell::new(false),
+        }
+    }
+
+    /// Whether a read or a write was refused; what was read then is 0.
+    #[inline(always)]
+    pub fn failed(&self) -> bool {
+        self.failed.get()
+    }
+}
+
+macro_rules! copy_out {
+    ($self:ident, $at:ident, $type:ty) => {{
+        let mut value: $type = 0;
+        // SAFETY: the helper writes as many bytes as `value` has, or none and says so.
+        let answer = unsafe {
+            bpf_xdp_load_bytes(
+                $self.context,
+                $at as u32,
+                (&raw mut value).cast(),
+                core::mem::size_of::<$type>() as u32,
+            )
+        };
+        if answer != 0 {
+            $self.failed.set(true);
+        }
+        value
+    }};
+}
+
+impl Packet for Copied {
+    #[inline(always)]
+    fn has(&self, length: usize) -> bool {
+        self.length >= length
+    }
+    #[inline(always)]
+    fn length(&self) -> usize {
+        self.length
+    }
+    #[inline(always)]
+    fn byte(&self, at: usize) -> u8 {
+        copy_out!(self, at, u8)
+    }
+    #[inline(always)]
+    fn half(&self, at: usize) -> u16 {
+        copy_out!(self, at, u16)
+    }
+    #[inline(always)]
+    fn word(&self, at: usize) -> u32 {
+        copy_out!(self, at, u32)
+    }
+    #[inline(always)]
+    fn long(&self, at: usize) -> u64 {
+        copy_out!(self, at, u64)
+    }
+}
+
+macro_rules! copy_in {
+    ($self:ident, $at:ident, $value:ident, $type:ty) => {{
+        let mut value: $type = $value;
+        // SAFETY: the helper reads as many bytes as `value` has.
+        let answer = unsafe {
+            bpf_xdp_store_bytes(
+                $self.context,
+                $at as u32,
+                (&raw mut value).cast(),
+                core::mem::size_of::<$type>() as u32,
+            )
+        };
+        if answer != 0 {
+            $self.failed.set(true);
+        }
+    }};
+}
+
+impl PacketMut for Copied {
+    #[inline(always)]
+    fn set_byte(&mut self, at: usize, value: u8) {
+        copy_in!(self, at, value, u8);
+    }
+    #[inline(always)]
+    fn set_half(&mut self, at: usize, value: u16) {
+        copy_in!(self, at, value, u16);
+    }
+    #[inline(always)]
+    fn set_word(&mut self, at: usize, value: u32) {
+        copy_in!(self, at, value, u32);
+    }
+    #[inline(always)]
+    fn set_long(&mut self, at: usize, value: u64) {
+        copy_in!(self, at, value, u64);
+    }
+}
+
+impl Resize for Copied {
+    #[inline(always)]
+    fn grow(&mut self, bytes: usize) -> bool {
+        // SAFETY: a plain helper call on the program's own context.
+        let grown = unsafe { bpf_xdp_adjust_head(self.context, -(bytes as i32)) == 0 };
+        if grown {
+            self.length += bytes;
+        }
+        grown
+    }
+    #[inline(always)]
+    fn trim(&mut self, length: usize) -> bool {
+        let delta = length as i32 - self.length as i32;
+        // SAFETY: as above.
+        let trimmed = unsafe { bpf_xdp_adjust_tail(self.context, delta) == 0 };
+        if trimmed {
+            self.length = length;
+        }
+        trimmed
     }
 }

@@ -1,10 +1,10 @@
 //! Choosing a backend for a new flow: selector, row, split table, track table.
 
-use super::maps::{ASKED, BACKENDS, CONTROL, LISTENERS, REPLIES, ROWS, SPLITS, TRACKS};
+use super::maps::{ASKED, BACKENDS, CONTROL, LISTENERS, REPLIES, ROWS, SERVICES, SPLITS, TRACKS};
 use super::{family, flows, lookup, word};
 use splitter_ebpf::abi::{
-    Asked, Backend, Binding, Endpoint, MAGLEV, MAX_SERVICES, PAIRS, Pair, SLOTS, Selector, TABLES,
-    TRACKS as TRACK_LIMIT, track_table_index,
+    Asked, Backend, Binding, Endpoint, MAGLEV, MAX_SERVICES, NoBackend, PAIRS, Pair, SLOTS,
+    Selector, TABLES, TRACKS as TRACK_LIMIT, track_table_index,
 };
 use splitter_ebpf::endpoint::FlowTuple;
 use splitter_ebpf::headers::Segment;
@@ -54,10 +54,10 @@ pub fn choose<const V6: bool>(
     let track = split.slots[slot as usize & (SLOTS - 1)] & (TRACK_LIMIT as u8 - 1);
     let table = TRACKS
         .get_value(track_table_index(service, track, family::<V6>()), &0)
-        .ok_or(Reason::NoBackend)?;
+        .ok_or_else(|| nobody(service))?;
     let id = table.backends[at(entry)];
     if id == 0 {
-        return Err(Reason::NoBackend);
+        return Err(nobody(service));
     }
     let backend = BACKENDS.get(id.into()).ok_or(Reason::Inconsistent)?;
     if backend.flags & Backend::SHARED == 0 {
@@ -82,6 +82,21 @@ pub fn choose<const V6: bool>(
     }
     let backend = BACKENDS.get(id.into()).ok_or(Reason::Inconsistent)?;
     Ok((id, backend))
+}
+
+/// Why a new flow of `service` goes nowhere: it says what the client gets.
+#[inline(always)]
+fn nobody(service: u16) -> Reason {
+    let word = SERVICES
+        .get(service.into())
+        .map_or(0, |word| word.no_backend);
+    if word == NoBackend::Reset as u32 {
+        Reason::NoBackendReset
+    } else if word == NoBackend::Unreachable as u32 {
+        Reason::NoBackendUnreachable
+    } else {
+        Reason::NoBackend
+    }
 }
 
 /// The first backend from `entry` of the track table `index` on that the client's address and port,

@@ -88,7 +88,7 @@ fn an_error_comes_from_whom_the_caller_says() {
             *word = u32::from_ne_bytes(bytes.try_into().unwrap());
         }
         let packet = udp(v6, b"data");
-        let error = answer_from(&packet, Reason::TtlExpired, 0, Some(WireAddress(words))).unwrap();
+        let error = answer_from(&packet, Reason::TtlExpired, 0, Some(&WireAddress(words))).unwrap();
         let at = if v6 { 22 } else { 26 };
         assert_eq!(error[at..at + source.len()], source);
         assert_eq!(
