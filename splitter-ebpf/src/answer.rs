@@ -15,6 +15,7 @@ pub use cause::Cause;
 pub use icmp::Message;
 pub use roomy::Roomy;
 
+use crate::checksum::Sum;
 use crate::flow::RST;
 use crate::headers::PacketMut;
 use crate::verdict::Reason;
@@ -28,6 +29,29 @@ pub trait Resize: PacketMut {
     /// Cuts off what lies behind the first `length` bytes, which are there. False if that cannot be
     /// done.
     fn trim(&mut self, length: usize) -> bool;
+    /// The sum of `length` bytes from `at` on: 8 bytes or more, and no more than an answer has.
+    #[inline(always)]
+    fn sum(&self, at: usize, length: usize) -> Sum {
+        sum_of(self, at, length)
+    }
+}
+
+/// What [`Resize::sum`] is, by eight bytes at a time.
+#[inline(always)]
+pub fn sum_of(packet: &(impl PacketMut + ?Sized), at: usize, length: usize) -> Sum {
+    let mut sum = Sum::ZERO;
+    let mut done = 0;
+    while done + 8 <= length && done < icmp::MOST_V6 {
+        sum = sum.long(packet.long(at + done));
+        done += 8;
+    }
+    let left = length & 7;
+    if left == 0 {
+        return sum;
+    }
+    // The last eight bytes once more, without those that are counted.
+    let last = packet.long(at + length - 8).to_le();
+    sum.long((last >> (8 * (8 - left))).to_le())
 }
 
 /// What a sender is told.

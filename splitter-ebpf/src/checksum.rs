@@ -55,7 +55,7 @@ impl Difference {
 
 /// A one's complement sum over whatever a checksum covers, its own field as 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Sum(u64);
+pub struct Sum(pub u64);
 
 impl Sum {
     /// Over nothing.
@@ -80,6 +80,13 @@ impl Sum {
     #[inline(always)]
     pub const fn long(self, long: u64) -> Self {
         self.word(long as u32).word((long >> 32) as u32)
+    }
+
+    /// Adds what another sum covers.
+    #[must_use]
+    #[inline(always)]
+    pub const fn plus(self, other: Self) -> Self {
+        Self(self.0 + other.0)
     }
 
     /// The checksum, in memory order: good for up to 256 KiB.

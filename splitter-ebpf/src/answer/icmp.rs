@@ -3,13 +3,13 @@
 use super::header::{self, Ends};
 use super::{Cause, Resize};
 use crate::checksum::Sum;
-use crate::headers::{ETHERNET, ICMP_HEADER, Packet};
+use crate::headers::{ETHERNET, ICMP_HEADER};
 use crate::wire::{ICMP, ICMPV6, WireAddress};
 
 /// Bytes that an IPv4 error has at most (RFC 1812 section 4.3.2.3).
 const MOST_V4: usize = 576;
 /// Bytes that an IPv6 error has at most: the least that every link carries (RFC 4443 section 2.4 c).
-const MOST_V6: usize = 1280;
+pub(super) const MOST_V6: usize = 1280;
 /// Type of service of an IPv4 error: precedence "internetwork control" (RFC 1812 section 4.3.2.5).
 const CONTROL: u8 = 0xc0;
 
@@ -86,26 +86,12 @@ pub fn write<const V6: bool>(
     } else {
         Sum::ZERO
     };
-    let sum = over(packet, sum.half(kind).word(rest), ETHERNET + front, quoted);
+    let sum = sum
+        .half(kind)
+        .word(rest)
+        .plus(packet.sum(ETHERNET + front, quoted));
     packet.set_half(l4, kind);
     packet.set_half(l4 + 2, sum.checksum());
     packet.set_word(l4 + 4, rest);
     true
-}
-
-/// `sum` and what lies in `length` bytes, at least 8 of them, from `at` on to the end of the frame.
-#[inline(always)]
-fn over(packet: &impl Packet, mut sum: Sum, at: usize, length: usize) -> Sum {
-    let mut done = 0;
-    while done + 8 <= length && done < MOST_V6 {
-        sum = sum.long(packet.long(at + done));
-        done += 8;
-    }
-    let left = length & 7;
-    if left == 0 {
-        return sum;
-    }
-    // The last eight bytes once more, without those that are counted.
-    let last = packet.long(at + length - 8).to_le();
-    sum.long((last >> (8 * (8 - left))).to_le())
 }

@@ -11,7 +11,8 @@ use aya_ebpf::programs::XdpContext;
 use core::cell::Cell;
 use core::ffi::c_void;
 use splitter_ebpf::abi::Hop;
-use splitter_ebpf::answer::Resize;
+use splitter_ebpf::answer::{Resize, sum_of};
+use splitter_ebpf::checksum::Sum;
 use splitter_ebpf::headers::{Packet, PacketMut};
 use splitter_ebpf::rewrite;
 
@@ -143,7 +144,7 @@ fn whole_length(context: *mut xdp_md) -> usize {
 pub struct Copied {
     context: *mut xdp_md,
     length: usize,
-    failed: Cell<bool>,
+    failed: Cell<u64>,
 }
 
 impl Copied {
@@ -153,14 +154,14 @@ impl Copied {
         Self {
             context,
             length: whole_length(context),
-            failed: Cell::new(false),
+            failed: Cell::new(0),
         }
     }
 
     /// Whether a read or a write was refused; what was read then is 0.
     #[inline(always)]
     pub fn failed(&self) -> bool {
-        self.failed.get()
+        self.failed.get() != 0
     }
 }
 
@@ -176,9 +177,8 @@ macro_rules! copy_out {
                 core::mem::size_of::<$type>() as u32,
             )
         };
-        if answer != 0 {
-            $self.failed.set(true);
-        }
+        // Without a branch: the verifier would walk both ways at every word.
+        $self.failed.set($self.failed.get() | answer as u64);
         value
     }};
 }
@@ -222,9 +222,8 @@ macro_rules! copy_in {
                 core::mem::size_of::<$type>() as u32,
             )
         };
-        if answer != 0 {
-            $self.failed.set(true);
-        }
+        // Without a branch: the verifier would walk both ways at every word.
+        $self.failed.set($self.failed.get() | answer as u64);
     }};
 }
 
@@ -266,5 +265,29 @@ impl Resize for Copied {
             self.length = length;
         }
         trimmed
+    }
+    #[inline(always)]
+    fn sum(&self, at: usize, length: usize) -> Sum {
+        let sum = sum_bytes(self.context, at as u32, length as u32);
+        self.failed.set(self.failed.get() | (sum & UNREADABLE));
+        Sum(sum & !UNREADABLE)
+    }
+}
+
+/// Set in a sum of which not all bytes could be read.
+const UNREADABLE: u64 = 1 << 63;
+
+/// The sum of `length` bytes of a frame from `at` on, as [`Resize::sum`] wants it.
+///
+/// A global function: the verifier walks its loop once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn sum_bytes(context: *mut xdp_md, at: u32, length: u32) -> u64 {
+    let packet = Copied::new(context);
+    let sum = sum_of(&packet, at as usize, length as usize);
+    if packet.failed() {
+        sum.0 | UNREADABLE
+    } else {
+        sum.0
     }
 }
