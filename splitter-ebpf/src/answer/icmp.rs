@@ -1,6 +1,6 @@
 //! ICMP errors (RFC 792, RFC 1191, RFC 4443): the packet is quoted as it arrived.
 
-use super::header::{self, Ends};
+use super::header;
 use super::{Cause, Resize};
 use crate::checksum::Sum;
 use crate::headers::{ETHERNET, ICMP_HEADER};
@@ -67,29 +67,28 @@ pub fn write<const V6: bool>(
     if !packet.trim(ETHERNET + quoted) || !packet.grow(front) {
         return false;
     }
-    let quote = Ends::of::<V6>(packet, ETHERNET + front);
-    let ends = Ends {
-        source: *source.unwrap_or(&quote.destination),
-        destination: quote.source,
-    };
     header::ethernet::<V6>(packet, front);
+    let (from, to) = (header::source::<V6>(), header::destination::<V6>());
+    let quote = ETHERNET + front;
+    let sender = header::copy_address::<V6>(packet, quote + from, ETHERNET + to);
+    let addresses = sender.plus(match source {
+        Some(source) => header::put_address::<V6>(packet, source, ETHERNET + from),
+        None => header::copy_address::<V6>(packet, quote + to, ETHERNET + from),
+    });
     let (protocol, service) = if V6 { (ICMPV6, 0) } else { (ICMP, CONTROL) };
     let length = ICMP_HEADER + quoted;
-    header::ip::<V6>(packet, &ends, service, protocol, length);
+    header::ip::<V6>(packet, addresses, service, protocol, length);
 
     let l4 = ETHERNET + header::size::<V6>();
     let kind = u16::from_ne_bytes(message.kind::<V6>());
     let rest = message.rest();
     // Only ICMPv6 covers the addresses (RFC 4443 section 2.3).
     let sum = if V6 {
-        ends.pseudo::<V6>(protocol, length)
+        header::pseudo(protocol, length).plus(addresses)
     } else {
         Sum::ZERO
     };
-    let sum = sum
-        .half(kind)
-        .word(rest)
-        .plus(packet.sum(ETHERNET + front, quoted));
+    let sum = sum.half(kind).word(rest).plus(packet.sum(quote, quoted));
     packet.set_half(l4, kind);
     packet.set_half(l4 + 2, sum.checksum());
     packet.set_word(l4 + 4, rest);

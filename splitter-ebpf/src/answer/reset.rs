@@ -1,6 +1,6 @@
 //! A RST to whoever speaks of a TCP connection that does not exist (RFC 9293 section 3.10.7.1).
 
-use super::header::{self, Ends};
+use super::header;
 use super::{Cause, Resize};
 use crate::flow::{ACK, FIN, RST, SYN};
 use crate::headers::{ETHERNET, TCP_HEADER};
@@ -25,17 +25,17 @@ pub fn write<const V6: bool>(packet: &mut impl Resize, cause: &Cause) -> bool {
     };
     let [a, b, c, d] = packet.word(cause.l4).to_ne_bytes();
     let ports = u32::from_ne_bytes([c, d, a, b]);
-    let ends = Ends::of::<V6>(packet, ETHERNET).swapped();
     let l4 = ETHERNET + header::size::<V6>();
     if !packet.trim(l4 + TCP_HEADER) {
         return false;
     }
     header::ethernet::<V6>(packet, 0);
-    header::ip::<V6>(packet, &ends, 0, TCP, TCP_HEADER);
+    let addresses = header::swap_addresses::<V6>(packet);
+    header::ip::<V6>(packet, addresses, 0, TCP, TCP_HEADER);
     // Its length in words, flags, no window.
     let fourth = u32::from_ne_bytes([(TCP_HEADER as u8 / 4) << 4, flags, 0, 0]);
-    let sum = ends
-        .pseudo::<V6>(TCP, TCP_HEADER)
+    let sum = header::pseudo(TCP, TCP_HEADER)
+        .plus(addresses)
         .word(ports)
         .word(sequence)
         .word(acknowledged)
