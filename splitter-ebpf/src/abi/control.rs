@@ -65,6 +65,16 @@ pub enum NoBackend {
     Unreachable = 2,
 }
 
+/// Programs that the first one calls by their place, each with a stack and a verification of its own.
+#[repr(u32)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// Packets that are no plain TCP or UDP segments.
+    Unusual = 0,
+    /// Packets whose senders are told why they are dropped.
+    Answer = 1,
+}
+
 /// What a CPU may still do within one tick.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -75,20 +85,6 @@ pub struct Budget {
     pub used: u32,
 }
 assert_layout!(Budget, 8, tick: 0, used: 4);
-
-impl Budget {
-    /// Whether it may be done once more in the tick `now`, `most` times in all; if so, it counts as done.
-    #[inline(always)]
-    pub const fn spend(&mut self, now: u32, most: u32) -> bool {
-        if self.tick != now {
-            self.tick = now;
-            self.used = 0;
-        }
-        let left = self.used < most;
-        self.used += left as u32;
-        left
-    }
-}
 
 /// The selector: the current row in the low three bits, the number of flips above.
 #[repr(transparent)]
@@ -158,23 +154,3 @@ pub struct Verdicts {
     pub packets: [u64; REASONS],
 }
 assert_layout!(Verdicts, 512, packets: 0);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_budget_lasts_for_a_tick() {
-        let mut budget = Budget::default();
-        let mut spent = |now| (0..9).filter(|_| budget.spend(now, 4)).count();
-        assert_eq!(
-            [spent(0), spent(0), spent(7), spent(7), spent(3)],
-            [4, 0, 4, 0, 4]
-        );
-    }
-
-    #[test]
-    fn an_empty_budget_is_never_spent() {
-        assert!(!Budget::default().spend(5, 0));
-    }
-}

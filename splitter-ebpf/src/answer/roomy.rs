@@ -44,7 +44,7 @@ impl Resize for Roomy<'_> {
         start.is_some()
     }
     fn trim(&mut self, length: usize) -> bool {
-        let fits = length <= self.length();
+        let fits = self.has(length);
         if fits {
             self.end = self.start + length;
         }
@@ -54,10 +54,7 @@ impl Resize for Roomy<'_> {
 
 impl Packet for Roomy<'_> {
     fn has(&self, length: usize) -> bool {
-        self.length() >= length
-    }
-    fn length(&self) -> usize {
-        self.end - self.start
+        self.frame().len() >= length
     }
     fn byte(&self, at: usize) -> u8 {
         self.frame()[at]

@@ -1,73 +1,92 @@
 //! The only place that touches packet memory.
 
 use super::hops;
-use aya_ebpf::bindings::xdp_action::XDP_TX;
+use super::outcome::Outcome;
+use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_TX};
 use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::helpers::{
     bpf_redirect, bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len,
     bpf_xdp_load_bytes, bpf_xdp_store_bytes,
 };
-use aya_ebpf::programs::XdpContext;
 use core::cell::Cell;
-use core::ffi::c_void;
-use splitter_ebpf::abi::Hop;
+use splitter_ebpf::abi::Path;
 use splitter_ebpf::answer::{Resize, sum_of};
 use splitter_ebpf::checksum::Sum;
 use splitter_ebpf::headers::{Packet, PacketMut};
-use splitter_ebpf::rewrite;
 
-/// The frame under classification.
+/// The frame under classification, read and written in place at offsets that are known when the program
+/// is compiled. Of a frame in several buffers, the first.
 pub struct Frame {
     data: usize,
     end: usize,
-    context: *mut c_void,
-    ingress: u32,
+    context: *mut xdp_md,
+    /// The VLAN tag that it came with and that was taken off, as [`Path::vlan`]; 0: none.
+    tag: u16,
 }
 
 impl Frame {
-    /// The frame of `ctx`.
+    /// The frame of `context`, which had `tag` (as [`Path::vlan`]).
     #[inline(always)]
-    pub fn new(ctx: &XdpContext) -> Self {
+    pub fn new(context: *mut xdp_md, tag: u16) -> Self {
+        // SAFETY: a program's context is valid for as long as it runs.
+        let (data, end) = unsafe { ((*context).data as usize, (*context).data_end as usize) };
         Self {
-            data: ctx.data(),
-            end: ctx.data_end(),
-            context: ctx.ctx.cast(),
-            ingress: ctx.ingress_ifindex() as u32,
+            data,
+            end,
+            context,
+            tag,
         }
     }
 
     /// Index of the interface that the frame came in by.
     #[inline(always)]
-    pub const fn ingress(&self) -> u32 {
-        self.ingress
+    pub fn ingress(&self) -> u32 {
+        // SAFETY: as in `new`.
+        unsafe { (*self.context).ingress_ifindex }
     }
 
-    /// The context, as helpers want it.
+    /// The path by which its answers go back.
     #[inline(always)]
-    pub const fn context(&self) -> *mut c_void {
+    pub const fn path_back(&self) -> Path {
+        Path {
+            mtu: 0,
+            vlan: self.tag,
+        }
+    }
+
+    /// The tag that it came with, as [`Path::vlan`].
+    #[inline(always)]
+    pub const fn tag(&self) -> u16 {
+        self.tag
+    }
+
+    /// The context, as helpers and global functions want it.
+    #[inline(always)]
+    pub const fn context(&self) -> *mut xdp_md {
         self.context
     }
 
-    /// Sends the frame, addressed already, out by the interface that it came in by.
+    /// Sends the frame, addressed already, where `outcome` says.
     #[inline(always)]
-    pub fn send_back(&self) -> u32 {
-        if !hops::redirects_back() {
-            return XDP_TX;
+    pub fn transmit(&mut self, outcome: Outcome) -> u32 {
+        if outcome.vlan() != 0 && super::vlan::put_tag(self.context, outcome.vlan().into()) != 0 {
+            return XDP_DROP;
         }
-        // SAFETY: as below.
-        unsafe { bpf_redirect(self.ingress, 0) as u32 }
-    }
-
-    /// Addresses the frame to `hop` and sends it there.
-    #[inline(always)]
-    pub fn transmit(&mut self, hop: &Hop) -> u32 {
-        rewrite::macs(self, hop);
-        if hop.ifindex == self.ingress && !hops::redirects_back() {
+        let ifindex = outcome.detail();
+        if ifindex == self.ingress() && !hops::redirects_back() {
             return XDP_TX;
         }
         // SAFETY: a plain helper call; it checks the index itself and returns an XDP action.
-        unsafe { bpf_redirect(hop.ifindex, 0) as u32 }
+        unsafe { bpf_redirect(ifindex, 0) as u32 }
     }
+}
+
+/// Makes the frame longer at its head (or shorter, if `bytes` is negative). Every [`Frame`] of it is
+/// stale afterwards.
+#[inline(always)]
+pub fn grow_head(context: *mut xdp_md, bytes: i32) -> bool {
+    // SAFETY: a plain helper call on the program's own context.
+    unsafe { bpf_xdp_adjust_head(context, -bytes) == 0 }
 }
 
 macro_rules! load {
@@ -85,8 +104,8 @@ impl Packet for Frame {
         self.data + length <= self.end
     }
     #[inline(always)]
-    fn length(&self) -> usize {
-        self.end - self.data
+    fn holds(&self, length: usize) -> bool {
+        self.end - self.data >= length || whole_length(self.context) >= length
     }
     #[inline(always)]
     fn byte(&self, at: usize) -> u8 {
@@ -158,6 +177,12 @@ impl Copied {
         }
     }
 
+    /// Bytes of the frame, all its buffers together.
+    #[inline(always)]
+    pub const fn length(&self) -> usize {
+        self.length
+    }
+
     /// Whether a read or a write was refused; what was read then is 0.
     #[inline(always)]
     pub fn failed(&self) -> bool {
@@ -187,10 +212,6 @@ impl Packet for Copied {
     #[inline(always)]
     fn has(&self, length: usize) -> bool {
         self.length >= length
-    }
-    #[inline(always)]
-    fn length(&self) -> usize {
-        self.length
     }
     #[inline(always)]
     fn byte(&self, at: usize) -> u8 {
@@ -249,8 +270,7 @@ impl PacketMut for Copied {
 impl Resize for Copied {
     #[inline(always)]
     fn grow(&mut self, bytes: usize) -> bool {
-        // SAFETY: a plain helper call on the program's own context.
-        let grown = unsafe { bpf_xdp_adjust_head(self.context, -(bytes as i32)) == 0 };
+        let grown = grow_head(self.context, bytes as i32);
         if grown {
             self.length += bytes;
         }
@@ -259,7 +279,7 @@ impl Resize for Copied {
     #[inline(always)]
     fn trim(&mut self, length: usize) -> bool {
         let delta = length as i32 - self.length as i32;
-        // SAFETY: as above.
+        // SAFETY: a plain helper call on the program's own context.
         let trimmed = unsafe { bpf_xdp_adjust_tail(self.context, delta) == 0 };
         if trimmed {
             self.length = length;
