@@ -248,15 +248,18 @@ const NO_EVENT: u64 = u64::MAX;
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn find_flow(key: u64, buckets: u64, tag: u32) -> u64 {
-    let mut value = 0;
-    let mut side = 0;
-    while side < 2 && value == 0 {
-        if let Some(bucket) = FLOWS.get_ptr_mut((buckets >> (32 * side)) as u32) {
-            value = find_in(bucket, key, tag);
-        }
-        side += 1;
+    // Not a loop: verifiers before Linux 6.3 do not see the end of one that a value may end too.
+    let (Some(first), Some(second)) = (
+        FLOWS.get_ptr_mut(buckets as u32),
+        FLOWS.get_ptr_mut((buckets >> 32) as u32),
+    ) else {
+        return 0;
+    };
+    let value = find_in(first, key, tag);
+    if value != 0 {
+        return value;
     }
-    value
+    find_in(second, key, tag)
 }
 
 /// Exchanges the value of the flow `key` in `buckets` from `old` to `new`. If it changed meanwhile

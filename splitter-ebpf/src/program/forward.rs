@@ -9,7 +9,7 @@ use super::translated::{self, orders};
 use super::{begin, clock, family, hops, tunnel};
 use splitter_ebpf::abi::{Backend, Hop, Mode, Path};
 use splitter_ebpf::flow::{ACK, Event, SYN, State, Value};
-use splitter_ebpf::headers::{ETHERNET, Packet as _, Segment, extent};
+use splitter_ebpf::headers::{ETHERNET, Packet, Segment, extent};
 use splitter_ebpf::rewrite::{self, End, Layers, may_hop, take_hop, translate};
 use splitter_ebpf::verdict::Reason;
 
@@ -108,7 +108,7 @@ pub fn current_hop(backend: &Backend) -> (Hop, Path) {
 /// than `mtu`.
 #[inline(always)]
 pub fn too_big<const V6: bool>(
-    frame: &Frame,
+    packet: &impl Packet,
     total: usize,
     mtu: u16,
     overhead: usize,
@@ -117,7 +117,7 @@ pub fn too_big<const V6: bool>(
     if total + overhead <= mtu || mtu == 0 {
         return None;
     }
-    if !V6 && frame.half(ETHERNET + 6) & DONT_FRAGMENT == 0 {
+    if !V6 && packet.half(ETHERNET + 6) & DONT_FRAGMENT == 0 {
         return Some(Outcome::of(Reason::TooBigToFragment));
     }
     Some(Outcome::told(

@@ -15,9 +15,6 @@ use splitter_ebpf::verdict::{Action, Reason};
 pub struct Outcome(pub u64);
 
 impl Outcome {
-    /// No verdict yet: the caller goes on.
-    pub const GO_ON: Self = Self(0xff);
-
     /// A verdict that sends nothing.
     #[inline(always)]
     pub const fn of(reason: Reason) -> Self {
@@ -27,7 +24,7 @@ impl Outcome {
     /// A verdict that sends the frame, already addressed to its next hop.
     #[inline(always)]
     pub const fn to(reason: Reason, hop: &Hop, path: Path) -> Self {
-        Self(reason as u64 | ((path.vlan as u64) << 16) | ((hop.ifindex as u64) << 32))
+        Self::sent(reason as u8, hop, path)
     }
 
     /// A verdict whose sender is told `detail`: the most bytes that a packet may have, of
@@ -50,10 +47,10 @@ impl Outcome {
         (self.0 >> 16) as u16
     }
 
-    /// Whether the caller goes on.
+    /// A verdict that sends the frame, by the number of its reason.
     #[inline(always)]
-    pub const fn goes_on(self) -> bool {
-        self.0 == Self::GO_ON.0
+    pub const fn sent(reason: u8, hop: &Hop, path: Path) -> Self {
+        Self(reason as u64 | ((path.vlan as u64) << 16) | ((hop.ifindex as u64) << 32))
     }
 
     /// The reason's number.

@@ -283,10 +283,7 @@ fn translate_both<const V6: bool>(
     );
     let (hop, path) = forward::current_hop(backend);
     rewrite::macs(&mut frame, &hop);
-    match Reason::from_bits((orders >> 16) as u8) {
-        Some(Reason::NewFlow) => Outcome::to(Reason::NewFlow, &hop, path),
-        _ => Outcome::to(Reason::Pinned, &hop, path),
-    }
+    Outcome::sent((orders >> 16) as u8, &hop, path)
 }
 
 /// Finds the flow whose client is translated to `translated` at `backend`, and leaves it in [`REVERSE`].

@@ -45,10 +45,7 @@ pub extern "C" fn encapsulate(context: *mut xdp_md, orders: u32, spread: u32) ->
     if !done {
         return Outcome::of(Reason::Unwritable).0;
     }
-    match Reason::from_bits((orders >> 24) as u8) {
-        Some(reason) => Outcome::to(reason, &hop, path).0,
-        None => Outcome::of(Reason::Inconsistent).0,
-    }
+    Outcome::sent((orders >> 24) as u8, &hop, path).0
 }
 
 #[inline(always)]

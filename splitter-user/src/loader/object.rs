@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use aya::maps::{Map, MapData, MapError, ProgramArray};
-use aya::programs::{ProgramError, TestRun as _, TestRunOptions, Xdp};
+use aya::programs::{Program, ProgramError, TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader, include_bytes_aligned};
 
 use splitter_ebpf::abi::Stage;
@@ -49,6 +49,19 @@ pub fn load(layout: Layout, secret: &[u8; 32], pins: Option<&Path>) -> Result<Lo
     load_object(OBJECT, layout, secret, pins)
 }
 
+/// Loads the programs with maps of `layout`, and with a clock of another rate than this kernel's, for
+/// tests that let time pass by themselves.
+///
+/// # Errors
+/// As for [`load`].
+pub fn load_at_rate(
+    layout: Layout,
+    secret: &[u8; 32],
+    rate: TickRate,
+) -> Result<Loaded, LoadError> {
+    load_parts(OBJECT, layout, secret, None, rate)
+}
+
 /// Loads another build of the object, such as the bench's, which has a driver beside the program.
 /// Its bytes are aligned to 32 (`aya::include_bytes_aligned`).
 ///
@@ -60,7 +73,16 @@ pub fn load_object(
     secret: &[u8; 32],
     pins: Option<&Path>,
 ) -> Result<Loaded, LoadError> {
-    let rate = TickRate::of_this_kernel();
+    load_parts(object, layout, secret, pins, TickRate::of_this_kernel())
+}
+
+fn load_parts(
+    object: &[u8],
+    layout: Layout,
+    secret: &[u8; 32],
+    pins: Option<&Path>,
+    rate: TickRate,
+) -> Result<Loaded, LoadError> {
     let keys = Keys::new(secret);
     let flow_mask = layout.flow_buckets - 1;
     let endpoint_mask = layout.endpoint_buckets - 1;
@@ -161,6 +183,17 @@ impl Loaded {
             .program_mut(name)
             .ok_or(LoadError::Missing(name))?;
         Ok(program.try_into()?)
+    }
+
+    /// Every program of the object with its name, in no order.
+    ///
+    /// # Errors
+    /// Each item's: a program that is no XDP program.
+    pub fn programs(&self) -> impl Iterator<Item = Result<(&str, &Xdp), LoadError>> {
+        self.ebpf.programs().map(|(name, program)| match program {
+            Program::Xdp(program) => Ok((name, program)),
+            _ => Err(LoadError::Missing("programs but those for XDP")),
+        })
     }
 
     /// Takes a map out of the object.
