@@ -9,14 +9,16 @@ mod endpoint;
 mod flows;
 mod split;
 
-pub use backend::{Backend, BackendCounters, ClientHop, Hop, LearnedHop};
-pub use control::{Control, Meta, Row, Selector, Verdicts};
+pub use backend::{
+    Backend, BackendCounters, ClientHop, Hop, LearnedHop, Mode, NatPool, Path, VlanDevice,
+};
+pub use control::{Budget, Control, Meta, NoBackend, Row, Selector, ServiceWord, Tunnel, Verdicts};
 pub use endpoint::{Binding, Endpoint, EndpointKind, Listener, Pair, Reply};
-pub use flows::{Asked, Bucket, ColdKey};
+pub use flows::{Asked, Bucket, ColdKey, FragmentKey, FragmentPath, Translation};
 pub use split::{Affinity, SplitHeader, SplitTable, TrackTable, track_table_index};
 
 /// Version of everything in this module. Pinned maps of another version are not adopted.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Cells of a service's split table.
 pub const SLOTS: usize = 65_536;
@@ -34,6 +36,14 @@ pub const MAGLEV: usize = 65_537;
 pub const BUCKET_FLOWS: usize = 8;
 /// Listeners that one backend endpoint can answer for.
 pub const PAIRS: usize = 4;
+/// Addresses of one [`NatPool`].
+pub const NAT_ADDRESSES: usize = 15;
+/// Pools that clients' addresses are translated to.
+pub const NAT_POOLS: usize = 256;
+/// Packets whose fragments are followed at one time.
+pub const FRAGMENTS: usize = 8192;
+/// Devices that are tags on others.
+pub const VLAN_DEVICES: usize = 4096;
 /// Insert locks, a power of two.
 pub const LOCKS: usize = 4096;
 /// Cells of the learned next hops, a power of two.

@@ -99,6 +99,28 @@ pub fn flow_key_v6(key: Key, client: WireAddress, port: WirePort, listener: u16)
     fingerprint | ((fingerprint == 0) as u64)
 }
 
+/// The name of a second entry: what `backend` (an endpoint's address and port) and the `translated`
+/// address and port of a client are to each other. A keyed fingerprint for both families, never 0, apart
+/// from those of [`flow_key_v6`] by its length; what it leads to is compared in full.
+#[must_use]
+#[inline(always)]
+pub fn translation_key<const V6: bool>(
+    key: Key,
+    backend: (WireAddress, WirePort),
+    translated: (WireAddress, WirePort),
+    protocol: u8,
+) -> u64 {
+    let rest = backend.1.0 as u64 | ((translated.1.0 as u64) << 16) | ((protocol as u64) << 32);
+    let fingerprint = if V6 {
+        let ([a, b], [c, d]) = (backend.0.halves(), translated.0.halves());
+        siphash13(key, [a, b, c, d, rest])
+    } else {
+        let addresses = backend.0.0[0] as u64 | ((translated.0.0[0] as u64) << 32);
+        siphash13(key, [addresses, rest])
+    };
+    fingerprint | ((fingerprint == 0) as u64)
+}
+
 /// Where a flow may lie and what marks its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FlowPlace {

@@ -23,6 +23,10 @@
 //!   any state -- RST --> Reset -- any later packet --> (Established)    Closing
 //! ```
 //!
+//! Where the backend answers the client by itself (`dsr-l2`, `ipip`), only the client is seen. Then
+//! `Replied` stands for a client that went on after its SYN; a second after that was first seen, it is
+//! `Established`; and the client's FIN alone is `Closing`.
+//!
 //! A FIN of one side alone does not start the closing time: half-closed connections may be silent
 //! for long (RFC 9293 section 3.6). Payload undoes `Closing`, any packet undoes `Reset`, so that
 //! forged segments cannot unpin a flow that goes on. A flow that was never established returns to
@@ -57,11 +61,13 @@ pub enum State {
     UdpNew = 9,
     /// UDP: the backend answered, or the client was seen over more than a second.
     UdpEstablished = 10,
+    /// Not a flow but the second entry of one of mode `fullnat`: see [`Value::pointing`].
+    Translated = 11,
 }
 
 impl State {
     /// All states, for tables and tests.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::New,
         Self::Replied,
         Self::Established,
@@ -72,6 +78,7 @@ impl State {
         Self::ResetNew,
         Self::UdpNew,
         Self::UdpEstablished,
+        Self::Translated,
     ];
 
     /// The state with this number, if there is one.
@@ -121,6 +128,9 @@ pub struct Event {
     pub payload: bool,
     /// The flow was first (or, once established, last) seen at least a second ago.
     pub aged: bool,
+    /// Its backend answers the client by itself ([`Mode::one_way`](crate::abi::Mode::one_way)): the
+    /// client alone is ever seen.
+    pub one_way: bool,
 }
 
 /// The state after `event`, as bits; `bits` is a [`State`] as its number.
@@ -141,6 +151,8 @@ pub const fn advance(bits: u8, event: Event) -> u8 {
     // The common case first: an established flow and an ordinary segment.
     if event.flags & (FIN | RST) == 0 {
         return match bits {
+            NEW if event.one_way && event.flags & SYN == 0 => REPLIED,
+            REPLIED if event.one_way && !event.aged => REPLIED,
             NEW if !event.from_client => REPLIED,
             REPLIED if event.from_client && event.flags & SYN == 0 => ESTABLISHED,
             FIN_CLIENT if event.payload && event.from_client => ESTABLISHED,
@@ -161,6 +173,7 @@ pub const fn advance(bits: u8, event: Event) -> u8 {
         };
     }
     match (bits, event.from_client) {
+        (ESTABLISHED | REPLIED | RESET | FIN_CLIENT, true) if event.one_way => CLOSING,
         (ESTABLISHED | RESET, true) | (REPLIED, true) | (FIN_CLIENT, true) => FIN_CLIENT,
         (ESTABLISHED | RESET, false) | (FIN_BACKEND, false) => FIN_BACKEND,
         // A backend that answers and closes before the client went on: not confirmed yet.
@@ -186,6 +199,33 @@ impl Value {
                 | ((tag as u64 & 0xf_ffff) << 20)
                 | ((seen as u64 & TICK_MASK as u64) << 40),
         )
+    }
+
+    /// A second entry, which leads from what a client was translated to to its flow's `slot` (below
+    /// 2^40): the slot lies where other values have their backend and their time.
+    #[must_use]
+    #[inline(always)]
+    pub const fn pointing(slot: u64, tag: u32) -> Self {
+        Self::new(
+            slot as u16,
+            State::Translated as u8,
+            tag,
+            (slot >> 16) as u32,
+        )
+    }
+
+    /// The slot that a second entry leads to.
+    #[must_use]
+    #[inline(always)]
+    pub const fn slot(self) -> u64 {
+        (self.0 & 0xffff) | ((self.0 >> 40) << 16)
+    }
+
+    /// Whether this is a second entry.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_pointing(self) -> bool {
+        self.state_bits() == State::Translated as u8
     }
 
     /// The backend's id.

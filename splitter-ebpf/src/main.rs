@@ -31,7 +31,7 @@ fn split(frame: &mut Frame) -> u32 {
     match reason.action() {
         Action::Forward => frame.transmit(&hop),
         Action::Pass => XDP_PASS,
-        Action::Drop => XDP_DROP,
+        Action::Drop | Action::Answer => XDP_DROP,
     }
 }
 

@@ -10,6 +10,8 @@ pub enum Action {
     Pass,
     /// Discarded.
     Drop,
+    /// Discarded, and its sender told why: by a RST or an ICMP error.
+    Answer,
 }
 
 impl Action {
@@ -19,7 +21,7 @@ impl Action {
         match self {
             Self::Forward => "forward",
             Self::Pass => "pass",
-            Self::Drop => "drop",
+            Self::Drop | Self::Answer => "drop",
         }
     }
 }
@@ -80,6 +82,12 @@ reasons! {
     UnpinnedContended = 5, Forward, "unpinned_contended";
     /// A RST that belongs to no flow: sent on by the current split, not pinned.
     StrayReset = 6, Forward, "stray_reset";
+    /// A new flow without a pin: this CPU has pinned as many within a tick as `limits.new_flows_per_second` allows.
+    UnpinnedCapped = 7, Forward, "unpinned_capped";
+    /// A fragment after the first one, sent where that went.
+    FragmentFollowed = 8, Forward, "fragment_followed";
+    /// An ICMP error about a flow, sent to the end of the flow that it concerns.
+    IcmpErrorFollowed = 9, Forward, "icmp_error_followed";
 
     /// Neither IPv4 nor IPv6.
     NotIp = 16, Pass, "not_ip";
@@ -94,18 +102,18 @@ reasons! {
 
     /// Of a listener or to a VIP, with lengths that contradict each other or the frame.
     Malformed = 32, Drop, "malformed";
-    /// A fragment to a VIP; fragments are not followed yet.
+    /// A fragment whose first fragment was not seen: it came before that, or belongs to nothing.
     Fragment = 33, Drop, "fragment";
-    /// IPv4 options on a packet to a VIP.
+    /// IPv4 options that are not carried: source routes, and headers that do not end where they say.
     Ipv4Options = 34, Drop, "ipv4_options";
-    /// IPv6 extension headers on a packet to a VIP.
+    /// IPv6 extension headers that are not carried: routing, authentication, mobility, or too many.
     Ipv6Extension = 35, Drop, "ipv6_extension";
-    /// A VLAN tag on a packet to a VIP.
+    /// More than one VLAN tag on a packet of a listener.
     VlanTag = 36, Drop, "vlan_tag";
-    /// An ICMP error to a VIP; errors are not translated yet.
+    /// An ICMP error to a VIP about no flow that is known.
     IcmpError = 37, Drop, "icmp_error";
-    /// TTL or hop limit at its end.
-    TtlExpired = 38, Drop, "ttl_expired";
+    /// TTL or hop limit at its end: its sender is told (time exceeded), as often as the limit on ICMP errors allows.
+    TtlExpired = 38, Answer, "ttl_expired";
     /// A new flow, and no backend of the track may take it.
     NoBackend = 39, Drop, "no_backend";
     /// The backend's next hop is not known yet.
@@ -118,6 +126,22 @@ reasons! {
     TupleConflict = 43, Drop, "tuple_conflict";
     /// A table that must hold an entry does not: a fault of the agent's.
     Inconsistent = 44, Drop, "inconsistent";
+    /// Larger than the way on takes: its sender is told (fragmentation needed, packet too big), as often as the limit on ICMP errors allows.
+    TooBig = 45, Answer, "too_big";
+    /// Larger than the way on takes, and IPv4 without the bit that asks to be told.
+    TooBigToFragment = 46, Drop, "too_big_to_fragment";
+    /// A new flow, and no backend of the track may take it: answered with a RST, as `noBackend: reset` asks.
+    NoBackendReset = 47, Answer, "no_backend_reset";
+    /// A new flow, and no backend of the track may take it: answered with an ICMP error, as `noBackend: unreachable` asks.
+    NoBackendUnreachable = 48, Answer, "no_backend_unreachable";
+    /// A new flow of mode `fullnat`, and no address and port of `[nat]` was found free for it: TCP is answered with a RST.
+    NatExhausted = 49, Answer, "nat_exhausted";
+    /// A new flow of mode `fullnat`, which cannot go on without a pin, and there was no room for one, or the cap was reached: TCP is answered with a RST.
+    NatUnpinned = 50, Answer, "nat_unpinned";
+    /// A packet of a flow of mode `fullnat` whose translation another CPU is still writing.
+    NatUnfinished = 51, Drop, "nat_unfinished";
+    /// A part of the packet that must be changed could not be: too short, or in a place that cannot be written.
+    Unwritable = 52, Drop, "unwritable";
 }
 
 /// Counters a CPU keeps, one for each number a reason can have.

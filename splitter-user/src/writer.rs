@@ -18,7 +18,7 @@ use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use splitter_ebpf::abi::{Hop, ROWS, TABLES};
+use splitter_ebpf::abi::{Hop, Path, ROWS, TABLES};
 use tokio::sync::{oneshot, watch};
 
 use crate::api::types::{
@@ -332,16 +332,21 @@ impl<D: DataPlane + 'static> Writer<D> {
     fn write_hops(&self) -> bool {
         let mut changed = false;
         for (id, key, _) in self.world.backend_ids.iter() {
-            if let Some(hop) = self.hop_of(key.address) {
-                changed |= self.plane.tables().set_hop(id, hop);
+            if let Some((hop, path)) = self.hop_of(key.address) {
+                changed |= self.plane.tables().set_hop(id, hop, path);
             }
         }
         changed
     }
 
-    fn hop_of(&self, address: IpAddr) -> Option<Hop> {
+    fn hop_of(&self, address: IpAddr) -> Option<(Hop, Path)> {
         let hop = self.hops.hops.get(&address)?;
-        Some(Hop::new(hop.destination_mac, hop.source_mac, hop.ifindex))
+        let path = Path {
+            mtu: u16::try_from(hop.mtu).unwrap_or(u16::MAX),
+            vlan: 0,
+        };
+        let hop = Hop::new(hop.destination_mac, hop.source_mac, hop.ifindex);
+        Some((hop, path))
     }
 
     fn expect(&mut self, addresses: BTreeSet<IpAddr>) {

@@ -1,4 +1,4 @@
-use super::assert_layout;
+use super::{NAT_ADDRESSES, assert_layout};
 use crate::wire::{WireAddress, WirePort};
 
 /// A next hop: the first twelve bytes of the Ethernet header as it will leave, and where to.
@@ -26,7 +26,63 @@ impl Hop {
     }
 }
 
-/// A backend of one track of one service.
+/// What a path to a next hop asks of packets, beside the [`Hop`] itself.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Path {
+    /// Bytes that an IP packet may have, header included; 0: as many as it likes. Links of more than
+    /// 65,535 bytes count as 65,535.
+    pub mtu: u16,
+    /// The VLAN tag that frames leave with, as [`Path::tagged`] packs it; 0: none.
+    pub vlan: u16,
+}
+assert_layout!(Path, 4, mtu: 0, vlan: 2);
+
+impl Path {
+    /// Marks a tag as present: VLAN 0 is a tag too (IEEE 802.1Q, priority tagging).
+    const PRESENT: u16 = 0x1000;
+
+    /// The word for VLAN `id` (0..=4094, IEEE 802.1Q).
+    #[must_use]
+    #[inline(always)]
+    pub const fn tagged(id: u16) -> u16 {
+        (id & 0xfff) | Self::PRESENT
+    }
+
+    /// The tag's control information, in host order: the VLAN id alone, priority 0.
+    #[must_use]
+    #[inline(always)]
+    pub const fn tag(self) -> u16 {
+        self.vlan & 0xfff
+    }
+}
+
+/// How packets get to a backend, and their answers back to the client.
+#[repr(u8)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum Mode {
+    /// Destination translated; answers return through this host.
+    #[default]
+    Dnat = 0,
+    /// Source translated too; answers return to an address of this host.
+    FullNat = 1,
+    /// Nothing but the MAC addresses: the backend has the VIP, and answers by itself.
+    DsrL2 = 2,
+    /// Carried inside another IP packet (RFC 2003, RFC 2473): the backend has the VIP, and answers by
+    /// itself.
+    Ipip = 3,
+}
+
+impl Mode {
+    /// Whether answers do not come through this host.
+    #[must_use]
+    #[inline(always)]
+    pub const fn one_way(bits: u8) -> bool {
+        bits >= Self::DsrL2 as u8
+    }
+}
+
+/// A backend of one track of one service, reached in one mode.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Backend {
@@ -34,21 +90,43 @@ pub struct Backend {
     pub address: WireAddress,
     /// Its port; 0: the listener's.
     pub port: WirePort,
-    /// 1 if it answers for several listeners at one endpoint ([`Backend::SHARED`]), else 0.
-    pub flags: u16,
+    /// A [`Mode`] as its number.
+    pub mode: u8,
+    /// [`Backend::SHARED`], or 0.
+    pub flags: u8,
     /// Which of the two hops is current, 0 or 1. Stored alone, after the other hop was written.
-    pub current_hop: u32,
-    /// Always 0.
-    pub reserved: u64,
+    pub current_hop: u16,
+    /// Index of the [`NatPool`] that its clients' addresses are translated to, with [`Mode::FullNat`].
+    pub pool: u16,
+    /// What the two hops ask of packets.
+    pub paths: [Path; 2],
     /// Next hops towards it.
     pub hops: [Hop; 2],
 }
-assert_layout!(Backend, 64, address: 0, port: 16, flags: 18, current_hop: 20, reserved: 24, hops: 32);
+assert_layout!(Backend, 64, address: 0, port: 16, mode: 18, flags: 19, current_hop: 20, pool: 22, paths: 24, hops: 32);
 
 impl Backend {
     /// Another listener may reach this backend's endpoint: a new flow checks for its client's tuple.
-    pub const SHARED: u16 = 1;
+    pub const SHARED: u8 = 1;
 }
+
+/// Addresses and ports that clients' are translated to, with [`Mode::FullNat`]. Never changed while a
+/// backend names it: flows hold places in it.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct NatPool {
+    /// Addresses, all of one family; the first `count` are used.
+    pub addresses: [WireAddress; NAT_ADDRESSES],
+    /// Addresses in use, 1..=[`NAT_ADDRESSES`]; 0: no pool.
+    pub count: u32,
+    /// The first port, host order.
+    pub first_port: u32,
+    /// Ports from there on, 1..=65,535.
+    pub ports: u32,
+    /// 4 or 6.
+    pub family: u32,
+}
+assert_layout!(NatPool, 256, addresses: 0, count: 240, first_port: 244, ports: 248, family: 252);
 
 /// A CPU's counters of one backend.
 #[repr(C)]
@@ -75,21 +153,36 @@ pub struct ClientHop {
     pub valid: u32,
     /// The hop.
     pub hop: Hop,
+    /// What it asks of packets.
+    pub path: Path,
+    /// Always 0.
+    pub reserved: u32,
 }
-assert_layout!(ClientHop, 48, address: 0, epoch: 16, tick: 24, valid: 28, hop: 32);
+assert_layout!(ClientHop, 56, address: 0, epoch: 16, tick: 24, valid: 28, hop: 32, path: 48, reserved: 52);
 
 /// Where a client's packets came from, for replies while the kernel knows no neighbour. Any CPU
 /// writes, so the first word checks the others: a cell that two CPUs wrote at once fits nobody.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LearnedHop {
-    /// The client's hash xor both words of the hop.
+    /// The client's hash xor all other words.
     pub check: u64,
     /// The hop's first two words.
     pub first: u64,
     /// The hop's last two.
     pub second: u64,
-    /// Always 0.
-    pub reserved: u64,
+    /// Its tag, as [`Path::vlan`].
+    pub vlan: u64,
 }
-assert_layout!(LearnedHop, 32, check: 0, first: 8, second: 16, reserved: 24);
+assert_layout!(LearnedHop, 32, check: 0, first: 8, second: 16, vlan: 24);
+
+/// What a device with an index of its own really is: a tag on another (IEEE 802.1Q).
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct VlanDevice {
+    /// Index of the device that carries its frames.
+    pub parent: u32,
+    /// The tag, as [`Path::vlan`].
+    pub vlan: u32,
+}
+assert_layout!(VlanDevice, 8, parent: 0, vlan: 4);

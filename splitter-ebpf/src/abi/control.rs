@@ -1,5 +1,6 @@
 use super::{MAX_SERVICES, ROWS, assert_layout};
 use crate::verdict::REASONS;
+use crate::wire::WireAddress;
 
 /// The words that change what packets meet, in a memory-mapped page.
 #[repr(C)]
@@ -14,8 +15,66 @@ pub struct Control {
     /// until something else wakes it (`veth_xdp_flush` asks for a program, `veth_xdp_xmit` no longer
     /// does since kernel commit 0e672f306a28).
     pub redirect_back: u64,
+    /// New flows that a CPU pins within one tick; 0: as many as come.
+    pub new_flows_per_tick: u64,
+    /// Where outer source addresses are taken from.
+    pub tunnel: Tunnel,
 }
-assert_layout!(Control, 24, selector: 0, route_epoch: 8, redirect_back: 16);
+assert_layout!(Control, 80, selector: 0, route_epoch: 8, redirect_back: 16, new_flows_per_tick: 24, tunnel: 32);
+
+/// Prefixes of outer source addresses, with [`Mode::Ipip`](super::Mode::Ipip): bits of the flow's hash
+/// fill what the mask leaves.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tunnel {
+    /// The IPv6 prefix.
+    pub prefix_v6: WireAddress,
+    /// Its mask's last word, in packet order: only bits of this word vary, so a prefix is of 96 bits or
+    /// more, or its bits from there to the 96th stay 0.
+    pub mask_v6: u32,
+    /// The IPv4 prefix, in packet order.
+    pub prefix_v4: u32,
+    /// Its mask, in packet order.
+    pub mask_v4: u32,
+    /// Always 0.
+    pub reserved: [u32; 5],
+}
+assert_layout!(Tunnel, 48, prefix_v6: 0, mask_v6: 16, prefix_v4: 20, mask_v4: 24, reserved: 28);
+
+/// What a service does beside its splits: changed in place, read at once.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ServiceWord {
+    /// A [`NoBackend`] as its number.
+    pub no_backend: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+assert_layout!(ServiceWord, 8, no_backend: 0, reserved: 4);
+
+/// What a new flow gets when nobody can serve it.
+#[repr(u32)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum NoBackend {
+    /// Nothing.
+    #[default]
+    Drop = 0,
+    /// TCP: a RST (RFC 9293 section 3.10.7.1). UDP: as [`NoBackend::Unreachable`].
+    Reset = 1,
+    /// An ICMP error: port unreachable (RFC 792, RFC 4443 section 3.1).
+    Unreachable = 2,
+}
+
+/// What a CPU may still do within one tick.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Budget {
+    /// The tick that `used` is about.
+    pub tick: u32,
+    /// How often it was done.
+    pub used: u32,
+}
+assert_layout!(Budget, 8, tick: 0, used: 4);
 
 /// The selector: the current row in the low three bits, the number of flips above.
 #[repr(transparent)]

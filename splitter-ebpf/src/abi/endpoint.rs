@@ -11,6 +11,12 @@ pub enum EndpointKind {
     Backend = 2,
     /// A VIP as a whole (port and protocol 0), for echo requests and what has no ports; id 0.
     Vip = 3,
+    /// A backend's address as a whole (port and protocol 0), for fragments and other packets of it that
+    /// do not show their ports at once; id 0.
+    Address = 4,
+    /// As [`EndpointKind::Backend`], and some of what it sends goes to addresses of this host that stand
+    /// for clients ([`Mode::FullNat`](super::Mode::FullNat)).
+    Translated = 5,
 }
 
 /// One entry of the endpoint table.

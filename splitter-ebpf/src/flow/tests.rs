@@ -5,6 +5,7 @@ const CLIENT: Event = Event {
     flags: ACK,
     payload: false,
     aged: false,
+    one_way: false,
 };
 const BACKEND: Event = Event {
     from_client: false,
@@ -174,12 +175,13 @@ fn udp_is_established_by_a_reply_or_by_lasting_over_a_second() {
 fn no_event_leads_out_of_the_states_or_across_protocols() {
     for state in State::ALL {
         for flags in 0..=u8::MAX {
-            for bits in 0..8_u8 {
+            for bits in 0..16_u8 {
                 let event = Event {
                     from_client: bits & 1 != 0,
                     flags,
                     payload: bits & 2 != 0,
                     aged: bits & 4 != 0,
+                    one_way: bits & 8 != 0,
                 };
                 let next = State::from_bits(advance(state as u8, event)).expect("a state");
                 let udp = |s| matches!(s, State::UdpNew | State::UdpEstablished);
@@ -191,5 +193,49 @@ fn no_event_leads_out_of_the_states_or_across_protocols() {
                 );
             }
         }
+    }
+}
+
+const ALONE: Event = Event {
+    one_way: true,
+    ..CLIENT
+};
+
+const fn aged(event: Event) -> Event {
+    Event {
+        aged: true,
+        ..event
+    }
+}
+
+#[test]
+fn where_the_backend_answers_by_itself_a_client_that_goes_on_for_a_second_is_established() {
+    assert_eq!(walk(State::New, &[with(ALONE, SYN)]), State::New);
+    assert_eq!(walk(State::New, &[ALONE, data(ALONE)]), State::Replied);
+    assert_eq!(
+        walk(State::New, &[ALONE, with(aged(ALONE), SYN)]),
+        State::Replied,
+        "a repeated SYN proves nothing"
+    );
+    assert_eq!(walk(State::New, &[ALONE, aged(ALONE)]), State::Established);
+}
+
+#[test]
+fn where_the_backend_answers_by_itself_the_clients_fin_closes_and_data_undoes_it() {
+    for state in [State::Replied, State::Established] {
+        assert_eq!(walk(state, &[with(ALONE, FIN | ACK)]), State::Closing);
+    }
+    assert_eq!(walk(State::Closing, &[data(ALONE)]), State::Established);
+    assert_eq!(walk(State::Closing, &[ALONE]), State::Closing);
+}
+
+#[test]
+fn a_second_entry_gives_back_its_slot_and_is_never_evicted() {
+    for slot in [0, 65_535, 65_536, (1 << 40) - 1] {
+        let value = Value::pointing(slot, 0xabcde);
+        assert_eq!(value.slot(), slot);
+        assert_eq!(value.tag(), 0xabcde);
+        assert!(value.is_pointing());
+        assert!(!State::evictable_bits(value.state_bits()));
     }
 }

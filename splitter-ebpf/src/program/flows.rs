@@ -152,11 +152,14 @@ fn slot(bucket: *mut Bucket, lane: usize) -> (*mut u64, *mut u64) {
     }
 }
 
-/// `value` after `event`. An unconfirmed flow keeps the time at which it was first seen.
+/// `value` after `event`. An unconfirmed flow keeps the time at which it was first seen; one whose backend
+/// answers by itself is not confirmed by a `Replied`.
 #[inline(always)]
 fn refreshed(value: Value, event: Event, now: u32) -> Value {
     let state = advance(value.state_bits(), event);
-    let unconfirmed = state == State::New as u8 || state == State::UdpNew as u8;
+    let unconfirmed = state == State::New as u8
+        || state == State::UdpNew as u8
+        || (event.one_way && state == State::Replied as u8);
     let seen = if unconfirmed { value.seen() } else { now };
     Value::new(value.backend(), state, value.tag(), seen)
 }
@@ -169,6 +172,7 @@ const fn pack(event: Event, now: u32) -> u64 {
         | ((event.from_client as u64) << 40)
         | ((event.payload as u64) << 41)
         | ((event.aged as u64) << 42)
+        | ((event.one_way as u64) << 43)
 }
 
 /// Instead of an event: do not try again.
@@ -216,6 +220,7 @@ pub extern "C" fn update_flow(key: u64, buckets: u64, old: u64, new: u64, event:
             flags: (event >> 32) as u8,
             payload: event & (1 << 41) != 0,
             aged: event & (1 << 42) != 0,
+            one_way: event & (1 << 43) != 0,
         };
         new = refreshed(Value(old), packet, event as u32).0;
     }

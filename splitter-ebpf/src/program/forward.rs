@@ -5,7 +5,7 @@ use super::maps::{BACKENDS, REUSE_TICKS, SECOND_TICKS};
 use super::packet::Frame;
 use super::split::{choose, flow_key};
 use super::{Verdict, clock, family, hops, no, telemetry};
-use splitter_ebpf::abi::{Backend, ColdKey};
+use splitter_ebpf::abi::{Backend, ColdKey, Translation};
 use splitter_ebpf::flow::{ACK, Event, RST, SYN, State, Value};
 use splitter_ebpf::headers::{Segment, payload};
 use splitter_ebpf::rewrite::{End, may_hop, translate};
@@ -37,6 +37,7 @@ pub fn forward<const V6: bool>(frame: &mut Frame, segment: &Segment, listener: u
             flags: segment.flags,
             payload,
             aged: value.age(now) >= SECOND_TICKS.load(),
+            one_way: false,
         };
         if name.refresh(value, event, now) {
             // Once in a while, for another client may have taken its cell.
@@ -73,9 +74,7 @@ pub fn forward<const V6: bool>(frame: &mut Frame, segment: &Segment, listener: u
             value,
             Some(&ColdKey {
                 address: segment.source,
-                port: segment.source_port,
-                listener,
-                reserved: 0,
+                rest: ColdKey::rest_of(segment.source_port, listener, Translation(0)),
             }),
         ),
         None => name.pin(value, None),

@@ -48,7 +48,7 @@ pub fn learn<const V6: bool>(frame: &Frame, client: WireAddress) {
                 check: hash ^ first ^ second,
                 first,
                 second,
-                reserved: 0,
+                vlan: 0,
             }
         }
     }
@@ -101,6 +101,8 @@ pub fn towards<const V6: bool>(
         tick: now,
         valid: family.into(),
         hop,
+        path: abi::Path::default(),
+        reserved: 0,
     };
     Some(hop)
 }

@@ -3,7 +3,7 @@
 
 use aya_ebpf::Global;
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
-use aya_ebpf::btf_maps::{Array, ArrayOfMaps, PerCpuArray};
+use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LruHashMap, PerCpuArray};
 use aya_ebpf::macros::btf_map;
 use splitter_ebpf::abi;
 
@@ -43,7 +43,7 @@ pub static BACKENDS: Array<abi::Backend, 1024, MAPPED> = Array::new();
 /// The flow table.
 #[btf_map]
 pub static FLOWS: Array<abi::Bucket, 1024, MAPPED> = Array::new();
-/// Full keys of IPv6 flows, beside their slots.
+/// Full keys and translations of flows, beside their slots.
 #[btf_map]
 pub static FLOW_KEYS: Array<abi::ColdKey, 8192, MAPPED> = Array::new();
 /// Insert locks; only this program takes them.
@@ -64,6 +64,23 @@ pub static CLIENT_HOPS: PerCpuArray<abi::ClientHop, { abi::CLIENT_HOPS }> = PerC
 /// Next hops towards clients, as their packets showed.
 #[btf_map]
 pub static LEARNED_HOPS: Array<abi::LearnedHop, { abi::LEARNED_HOPS }> = Array::new();
+
+/// By service: what it does beside its splits.
+#[btf_map]
+pub static SERVICES: Array<abi::ServiceWord, { abi::MAX_SERVICES }, MAPPED> = Array::new();
+/// What clients' addresses are translated to.
+#[btf_map]
+pub static NAT_POOLS: Array<abi::NatPool, { abi::NAT_POOLS }, MAPPED> = Array::new();
+/// Where the first fragments of packets went.
+#[btf_map]
+pub static FRAGMENTS: LruHashMap<abi::FragmentKey, abi::FragmentPath, { abi::FRAGMENTS }> =
+    LruHashMap::new();
+/// Devices that are tags on others, by index.
+#[btf_map]
+pub static VLAN_DEVICES: HashMap<u32, abi::VlanDevice, { abi::VLAN_DEVICES }> = HashMap::new();
+/// What this CPU may still do in this tick: pins, ICMP errors.
+#[btf_map]
+pub static BUDGETS: PerCpuArray<abi::Budget, 2> = PerCpuArray::new();
 
 /// Flow table buckets minus one.
 #[unsafe(no_mangle)]

@@ -67,6 +67,7 @@ pub fn reply<const V6: bool>(frame: &mut Frame, segment: &Segment, index: u32) -
         flags: segment.flags,
         payload,
         aged: value.age(now) >= SECOND_TICKS.load(),
+        one_way: false,
     };
     name.refresh(value, event, now);
     translate(

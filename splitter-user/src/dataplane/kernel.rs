@@ -7,7 +7,9 @@ use std::time::Duration;
 use aya::Pod;
 use aya::maps::{Map, MapData, MapError, PerCpuArray, PerCpuValues};
 use aya::programs::Xdp;
-use splitter_ebpf::abi::{BackendCounters, ROWS, SplitTable, TABLES, TrackTable, Verdicts};
+use splitter_ebpf::abi::{
+    BackendCounters, MAX_SERVICES, NAT_POOLS, ROWS, SplitTable, TABLES, TrackTable, Verdicts,
+};
 use splitter_ebpf::flow::TICK_MASK;
 use splitter_ebpf::verdict::REASONS;
 
@@ -85,6 +87,8 @@ impl Kernel {
             backends: mapped(l, "BACKENDS", layout.backends as usize + 1)?,
             flows: mapped(l, "FLOWS", layout.flow_buckets as usize)?,
             flow_keys: mapped(l, "FLOW_KEYS", layout.flow_slots())?,
+            services: mapped(l, "SERVICES", MAX_SERVICES)?,
+            nat_pools: mapped(l, "NAT_POOLS", NAT_POOLS)?,
             splits: BTreeMap::new(),
             tracks: BTreeMap::new(),
         };

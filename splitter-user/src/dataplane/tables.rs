@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use splitter_ebpf::abi::{
-    BUCKET_FLOWS, Backend, Binding, Bucket, ColdKey, Control, Hop, Listener, MAGLEV, Meta, Reply,
-    Row, SLOTS, Selector, SplitHeader, SplitTable, TABLES, TrackTable,
+    BUCKET_FLOWS, Backend, Binding, Bucket, ColdKey, Control, Hop, Listener, MAGLEV, Meta, NatPool,
+    Path, Reply, Row, SLOTS, Selector, ServiceWord, SplitHeader, SplitTable, TABLES, TrackTable,
+    Tunnel,
 };
 use splitter_ebpf::flow::Value;
 
@@ -54,6 +55,8 @@ pub struct Tables {
     pub(super) backends: Mapping<Backend>,
     pub(super) flows: Mapping<Bucket>,
     pub(super) flow_keys: Mapping<ColdKey>,
+    pub(super) services: Mapping<ServiceWord>,
+    pub(super) nat_pools: Mapping<NatPool>,
     pub(super) splits: BTreeMap<u16, Mapping<SplitTable>>,
     pub(super) tracks: BTreeMap<u32, Mapping<TrackTable>>,
 }
@@ -82,6 +85,8 @@ impl Tables {
             backends: Mapping::private(layout.backends as usize + 1)?,
             flows: Mapping::private(layout.flow_buckets as usize)?,
             flow_keys: Mapping::private(layout.flow_slots())?,
+            services: Mapping::private(splitter_ebpf::abi::MAX_SERVICES)?,
+            nat_pools: Mapping::private(splitter_ebpf::abi::NAT_POOLS)?,
             splits: BTreeMap::new(),
             tracks: BTreeMap::new(),
         })
@@ -251,35 +256,93 @@ impl Tables {
     }
 
     /// Says whether a backend's endpoint answers for several listeners, in one store.
-    pub fn share_backend(&self, id: u16, flags: u16) {
-        let backend = self.backend(id);
-        let word = self.backends.word(id.into(), offset_of!(Backend, port));
-        let mut bytes = [0; 8];
-        bytes[..2].copy_from_slice(&backend.port.0.to_ne_bytes());
-        bytes[2..4].copy_from_slice(&flags.to_ne_bytes());
-        bytes[4..].copy_from_slice(&backend.current_hop.to_ne_bytes());
-        word.store(u64::from_ne_bytes(bytes), Ordering::Release);
+    pub fn share_backend(&self, id: u16, flags: u8) {
+        self.store_choices(
+            id,
+            Backend {
+                flags,
+                ..self.backend(id)
+            },
+        );
     }
 
     /// Sets a backend's next hop: into the place that is not current, then current. Returns whether
     /// it was another one; a grace period must pass before the next change.
-    pub fn set_hop(&self, id: u16, hop: Hop) -> bool {
+    pub fn set_hop(&self, id: u16, hop: Hop, path: Path) -> bool {
         let backend = self.backend(id);
-        let current = backend.current_hop as usize & 1;
-        if backend.hops[current] == hop {
+        let current = backend.current_hop & 1;
+        let place = usize::from(current);
+        if backend.hops[place] == hop && backend.paths[place] == path {
             return false;
         }
         let other = 1 - current;
         let target = self.backends.pointer(id.into());
         // SAFETY: the place is not current, and a grace period has passed since it was.
-        unsafe { (&raw mut (*target).hops[other]).write_volatile(hop) };
-        let word = self.backends.word(id.into(), offset_of!(Backend, port));
-        let mut bytes = [0; 8];
-        bytes[..2].copy_from_slice(&backend.port.0.to_ne_bytes());
-        bytes[2..4].copy_from_slice(&backend.flags.to_ne_bytes());
-        bytes[4..].copy_from_slice(&u32::try_from(other).unwrap_or(0).to_ne_bytes());
-        word.store(u64::from_ne_bytes(bytes), Ordering::Release);
+        unsafe {
+            (&raw mut (*target).hops[usize::from(other)]).write_volatile(hop);
+            (&raw mut (*target).paths[usize::from(other)]).write_volatile(path);
+        }
+        self.store_choices(
+            id,
+            Backend {
+                current_hop: other,
+                ..backend
+            },
+        );
         true
+    }
+
+    /// Stores the word that holds a backend's port, mode, flags, current hop and pool.
+    fn store_choices(&self, id: u16, backend: Backend) {
+        let [a, b] = backend.port.0.to_ne_bytes();
+        let [c, d] = backend.current_hop.to_ne_bytes();
+        let [e, f] = backend.pool.to_ne_bytes();
+        let word = u64::from_ne_bytes([a, b, backend.mode, backend.flags, c, d, e, f]);
+        self.backends
+            .word(id.into(), offset_of!(Backend, port))
+            .store(word, Ordering::Release);
+    }
+
+    /// What a service does beside its splits.
+    #[must_use]
+    pub fn service_word(&self, service: u16) -> ServiceWord {
+        self.services.read(service.into())
+    }
+
+    /// Changes what a service does beside its splits, in one store.
+    pub fn set_service_word(&self, service: u16, word: ServiceWord) {
+        let [a, b, c, d] = word.no_backend.to_ne_bytes();
+        let [e, f, g, h] = word.reserved.to_ne_bytes();
+        self.services.word(service.into(), 0).store(
+            u64::from_ne_bytes([a, b, c, d, e, f, g, h]),
+            Ordering::Release,
+        );
+    }
+
+    /// A pool of addresses and ports that clients are translated to.
+    #[must_use]
+    pub fn nat_pool(&self, index: u16) -> NatPool {
+        self.nat_pools.read(index.into())
+    }
+
+    /// Writes a pool that no backend names.
+    pub fn write_nat_pool(&self, index: u16, pool: NatPool) {
+        self.nat_pools.write(index.into(), pool);
+    }
+
+    /// Says where outer source addresses of mode `ipip` are taken from. Set before anything is attached:
+    /// a packet may see half of a change.
+    pub fn set_tunnel(&self, tunnel: Tunnel) {
+        let target = self.control.pointer(0);
+        // SAFETY: within the one control record; words that the program alone reads.
+        unsafe { (&raw mut (*target).tunnel).write_volatile(tunnel) };
+    }
+
+    /// Caps the new flows that each CPU pins in one tick; 0: no cap.
+    pub fn set_new_flows_per_tick(&self, cap: u64) {
+        self.control
+            .word(0, offset_of!(Control, new_flows_per_tick))
+            .store(cap, Ordering::Release);
     }
 
     /// What a backend endpoint answers for.
@@ -353,8 +416,8 @@ impl Tables {
         let key = splitter_ebpf::endpoint::flow_key_v6(
             self.keys.fingerprint,
             cold.address,
-            cold.port,
-            cold.listener,
+            cold.port(),
+            cold.listener(),
         );
         (key == flow.key).then_some(cold)
     }

@@ -91,7 +91,7 @@ pub fn load_object(
 }
 
 /// Every map of the object, by name.
-pub const MAPS: [&str; 18] = [
+pub const MAPS: [&str; 23] = [
     "ASKED",
     "CONTROL",
     "META",
@@ -110,6 +110,11 @@ pub const MAPS: [&str; 18] = [
     "COUNTERS",
     "CLIENT_HOPS",
     "LEARNED_HOPS",
+    "SERVICES",
+    "NAT_POOLS",
+    "FRAGMENTS",
+    "VLAN_DEVICES",
+    "BUDGETS",
 ];
 
 impl Loaded {

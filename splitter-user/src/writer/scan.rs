@@ -33,7 +33,7 @@ impl Ends {
             Some(State::Closing | State::Reset) => self.closing,
             Some(State::Established | State::FinClient | State::FinBackend) => self.tcp_idle,
             Some(State::UdpEstablished) => self.udp_idle,
-            None => 0,
+            Some(State::Translated) | None => 0,
         }
     }
 }
@@ -455,7 +455,7 @@ pub(super) fn listener_of(tables: &crate::dataplane::Tables, flow: &FlowSlot) ->
     if b | c | d == 0 {
         u16::try_from(flow.key & 0xffff).unwrap_or(0)
     } else {
-        tables.cold_key(flow).map_or(0, |cold| cold.listener)
+        tables.cold_key(flow).map_or(0, |cold| cold.listener())
     }
 }
 

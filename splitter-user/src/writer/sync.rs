@@ -197,13 +197,14 @@ impl<D: DataPlane + 'static> Writer<D> {
             if !in_tables(state) || (!fresh && there.address == address && there.port == port) {
                 continue;
             }
-            let hop = self.hop_of(key.address).unwrap_or_default();
+            let (hop, path) = self.hop_of(key.address).unwrap_or_default();
             self.plane.tables().write_backend(
                 id,
                 Backend {
                     address,
                     port,
                     hops: [hop; 2],
+                    paths: [path; 2],
                     ..Backend::default()
                 },
             );

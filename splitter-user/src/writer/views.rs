@@ -440,7 +440,7 @@ impl<D: DataPlane + 'static> Writer<D> {
             }
             Family::V6 => tables
                 .cold_key(flow)
-                .map(|cold| SocketAddr::new(cold.address.to_ip(Family::V6), cold.port.get())),
+                .map(|cold| SocketAddr::new(cold.address.to_ip(Family::V6), cold.port().get())),
         };
         let idle: Duration = self.plane.duration_of(flow.value.age(now));
         Some(FlowView {
@@ -450,6 +450,7 @@ impl<D: DataPlane + 'static> Writer<D> {
             track: key.track.clone(),
             backend: SocketAddr::new(key.address, key.port.unwrap_or(listener.port)),
             state: match State::from_bits(flow.value.state_bits())? {
+                State::Translated => return None,
                 State::New | State::Replied | State::ResetNew | State::UdpNew => {
                     FlowState::Unconfirmed
                 }

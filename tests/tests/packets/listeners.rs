@@ -1,6 +1,6 @@
 use anyhow::Result;
 use lab::rig::{Plan, Rig, Server, tcp};
-use splitter_ebpf::abi::{Binding, Hop};
+use splitter_ebpf::abi::{Binding, Hop, Path};
 use splitter_ebpf::verdict::Reason;
 use splitter_ebpf::wire::TCP;
 
@@ -104,11 +104,17 @@ fn a_backend_without_a_next_hop_gets_no_flow_until_it_is_known() -> Result<()> {
     assert!(rig.flows().is_empty());
     let forwarded = request.forwarded(BACKEND[0]);
     let hop = Hop::new(forwarded.macs[0], forwarded.macs[1], 1);
-    assert!(rig.tables().set_hop(service.backends[0][0], hop));
+    assert!(
+        rig.tables()
+            .set_hop(service.backends[0][0], hop, Path::default())
+    );
     check(&rig, &round_trip("known now", &request, BACKEND[0]))?;
     // Lost again: the flow stays pinned, its packets wait.
     rig.barrier()?;
-    assert!(rig.tables().set_hop(service.backends[0][0], Hop::default()));
+    assert!(
+        rig.tables()
+            .set_hop(service.backends[0][0], Hop::default(), Path::default())
+    );
     check(
         &rig,
         &[untouched("lost", request.frame(), Reason::NoNextHop)],

@@ -27,7 +27,7 @@ struct Row {
 fn untouched(what: &str, packet: Vec<u8>, reason: Reason) -> Row {
     let action = match reason.action() {
         Action::Pass => PASS,
-        Action::Drop => DROP,
+        Action::Drop | Action::Answer => DROP,
         Action::Forward => panic!("{what}: a forwarded packet is touched"),
     };
     let out = packet.clone();
