@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod demo;
 mod dist;
+mod kernels;
 mod lint;
 mod load;
 mod privilege;
