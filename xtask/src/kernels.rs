@@ -17,6 +17,7 @@ use std::thread;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::build::{Profile, build};
 use crate::workspace;
 use binary::TestBinary;
 use guest::Verdict;
@@ -65,6 +66,8 @@ impl Selection {
 
 /// Runs the tests whose names contain `filter` on each kernel, all kernels at once.
 pub fn run(selection: Selection, filter: Option<&str>) -> Result<()> {
+    // The tests start the real binaries, too.
+    build(Profile::Debug)?;
     let binary = workspace::step("build of the tests", TestBinary::build)?;
     let tests = binary.tests(&GROUPS, filter)?;
     if tests.is_empty() {

@@ -13,7 +13,13 @@ use super::modules;
 use crate::workspace;
 
 /// Programs of this machine that tests call.
-const PROGRAMS: [&str; 3] = ["sh", "ip", "ethtool"];
+const PROGRAMS: [&str; 4] = ["sh", "ip", "ethtool", "nginx"];
+
+/// The project's own programs that tests call, from where the build leaves them.
+const OWN: [&str; 2] = ["splitterd", "splitterctl"];
+
+/// Where the tests look for those, and the tests themselves, one level deeper.
+const BUILD: &str = "target/debug";
 
 /// Programs that busybox is, too, where this machine's are not taken.
 const APPLETS: [&str; 14] = [
@@ -39,7 +45,17 @@ pub fn make(
     }
     archive.file(Path::new("init"), INIT);
     archive.file(Path::new("tests"), tests.join("\n").as_bytes());
-    program(&mut archive, &binary.path, Path::new("all"))?;
+    archive.file(Path::new("etc/passwd"), b"root::0:0:root:/root:/bin/sh\n");
+    archive.file(Path::new("etc/group"), b"root::0:\n");
+    program(
+        &mut archive,
+        &binary.path,
+        &Path::new(BUILD).join("deps/all"),
+    )?;
+    for name in OWN {
+        let path = workspace::target_dir()?.join("debug").join(name);
+        program(&mut archive, &path, &Path::new(BUILD).join(name))?;
+    }
     for name in PROGRAMS {
         let path = workspace::find_program(name).with_context(|| format!("{name} is not there"))?;
         program(&mut archive, &path, &Path::new("usr/bin").join(name))?;

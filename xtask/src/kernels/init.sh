@@ -28,6 +28,6 @@ ip link set lo up
 
 # One at a time: qemu's translated CPUs are slow, and tests wait for each other's grace periods.
 # shellcheck disable=SC2046
-/all --exact --test-threads 1 $(cat /tests)
+/target/debug/deps/all --exact --test-threads 1 $(cat /tests)
 echo "guest: the tests ended with status $?"
 poweroff -f
