@@ -10,6 +10,7 @@ pub mod memory;
 mod shape;
 mod sys;
 mod tables;
+mod translated;
 
 use std::sync::Arc;
 use std::time::Duration;

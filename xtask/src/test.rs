@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::build::{Profile, build};
 use crate::kernels::{self, Selection};
 use crate::setup::{self, Scope};
-use crate::{privilege, workspace};
+use crate::{fuzz, privilege, workspace};
 
 /// Runs every test, the privileged ones in network namespaces of their own; fails loudly where it lacks privileges
 #[derive(Debug, clap::Args)]
@@ -52,6 +52,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
                 "--doc",
             ])?)
         })?;
+    }
+    if arguments.filter.is_none() {
+        fuzz::smoke(&fuzz::targets()?, if arguments.soak { 600 } else { 5 })?;
     }
     let what = if arguments.soak {
         "tests, with the full counts: long"

@@ -1,5 +1,6 @@
 //! Packets in, actions and whole packets out, and what was counted.
 
+mod answers;
 mod forwarding;
 mod icmp;
 mod life;
@@ -8,6 +9,7 @@ mod malformed;
 mod pins;
 mod room;
 mod unsupported;
+mod vlan;
 
 use anyhow::Result;
 use lab::rig::{DROP, PASS, Plan, Rig, Segment, Service, TX};
