@@ -10,6 +10,7 @@ mod bad_input;
 mod cli;
 mod drain;
 mod hosts;
+mod kernels;
 mod lab_itself;
 mod model;
 mod packets;
