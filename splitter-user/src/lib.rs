@@ -5,6 +5,7 @@ pub mod config;
 pub mod ctl;
 pub mod daemon;
 pub mod dataplane;
+pub mod decap;
 pub mod diagnostic;
 pub mod doctor;
 pub mod host;
