@@ -12,6 +12,7 @@
 //! program, which takes the place of the old one between two packets (`bpf_link_update`).
 
 mod arguments;
+mod attach_mode;
 mod locals;
 mod object;
 mod pins;
@@ -20,7 +21,8 @@ mod run;
 mod status;
 
 pub use arguments::{Arguments, Task};
-pub use locals::locals;
+pub use attach_mode::AttachMode;
+pub use locals::{locals, reachable};
 pub use object::Program;
 pub use pins::{DecapError, Pinned};
 pub use rules::{DEFAULT_SOURCE_V4, DEFAULT_SOURCE_V6, Rules, RulesError, Unchecked, parse_source};

@@ -3,7 +3,7 @@
 //! Everything here asks the kernel once and blocks for as long as that takes: for the start of the agent and for `doctor`.
 
 mod ethtool;
-mod netlink;
+pub(crate) mod netlink;
 #[cfg(test)]
 mod tests;
 

@@ -1,6 +1,7 @@
 //! Agent and command line of the splitter: a pure core, and the shell around it.
 
 pub mod api;
+pub mod backend_setup;
 pub mod config;
 pub mod ctl;
 pub mod daemon;

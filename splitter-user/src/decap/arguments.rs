@@ -3,11 +3,9 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use clap::ValueEnum;
 use ipnet::IpNet;
 
-use super::{DEFAULT_SOURCE_V4, DEFAULT_SOURCE_V6, Pinned, parse_source};
-use crate::loader;
+use super::{AttachMode, DEFAULT_SOURCE_V4, DEFAULT_SOURCE_V6, Pinned, parse_source};
 
 const AFTER_HELP: &str = "\
 Taken out of its tunnel is a packet that is IPv4 in IPv4 (protocol 4) or IPv6 in IPv6 (next header 41), comes from one of
@@ -44,7 +42,7 @@ pub struct Arguments {
     address: Vec<IpAddr>,
     /// How to attach: in the driver, in the stack (slow), or whichever works
     #[arg(long, value_enum, default_value = "native")]
-    mode: Mode,
+    mode: AttachMode,
     /// Attach and end: the program stays, nobody looks after it
     #[arg(long, conflicts_with_all = ["status", "detach"])]
     once: bool,
@@ -63,28 +61,6 @@ pub struct Arguments {
     /// Parts decapsulators that share a BPF file system
     #[arg(long, default_value = "splitter-decap")]
     name: String,
-}
-
-/// How the program is attached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Mode {
-    // Comments, not docs: docs would make clap spread the list over many lines of the help.
-    // In the driver, or not at all.
-    Native,
-    // In the stack.
-    Generic,
-    // In the driver if it can.
-    Auto,
-}
-
-impl From<Mode> for loader::Mode {
-    fn from(mode: Mode) -> Self {
-        match mode {
-            Mode::Native => Self::Native,
-            Mode::Generic => Self::Generic,
-            Mode::Auto => Self::Auto,
-        }
-    }
 }
 
 /// What is to be done.

@@ -13,7 +13,9 @@ pub fn locals(vips: &[IpAddr]) -> Result<Vec<IpAddr>, InterfaceError> {
     Ok(reachable(&interface::addresses()?, vips))
 }
 
-fn reachable(addresses: &[Address], vips: &[IpAddr]) -> Vec<IpAddr> {
+/// The same, of these addresses.
+#[must_use]
+pub fn reachable(addresses: &[Address], vips: &[IpAddr]) -> Vec<IpAddr> {
     let addresses: BTreeSet<IpAddr> = addresses.iter().map(|found| found.address).collect();
     addresses
         .into_iter()

@@ -106,6 +106,12 @@ impl Pinned {
         pinned_rules(&self.config()).ok()
     }
 
+    /// Whether a process of this name runs.
+    #[must_use]
+    pub fn is_looked_after(&self) -> bool {
+        self.root.exists() && matches!(self.lock(), Err(HostError::Locked { .. }))
+    }
+
     /// The program that is attached to `interface`, by number.
     #[must_use]
     pub fn program_on(&self, interface: &str) -> Option<u32> {
