@@ -74,6 +74,14 @@ impl Program {
         }
     }
 
+    /// The names of its maps.
+    #[must_use]
+    pub fn maps(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.ebpf.maps().map(|(name, _)| name.to_owned()).collect();
+        names.sort();
+        names
+    }
+
     /// What was counted, over all CPUs.
     ///
     /// # Errors
