@@ -25,6 +25,6 @@ pub use attach_mode::AttachMode;
 pub use locals::{locals, reachable};
 pub use object::Program;
 pub use pins::{DecapError, Pinned};
-pub use rules::{DEFAULT_SOURCE_V4, DEFAULT_SOURCE_V6, Rules, RulesError, Unchecked, parse_source};
+pub use rules::{Rules, RulesError, Unchecked, default_sources, parse_source};
 pub use run::{Wanted, perform};
 pub use status::Status;

@@ -23,6 +23,7 @@ mod heavy;
 mod hosts;
 mod leftovers;
 pub mod load;
+pub mod model;
 mod namespace;
 mod nginx;
 mod ping;
@@ -32,6 +33,7 @@ mod scratch;
 mod service;
 mod site;
 mod udp;
+pub mod verifier;
 mod wait;
 
 pub use agent::{Agent, Answer, Change, Configuration, profile_directory};

@@ -59,17 +59,12 @@ pub enum Verdict {
     },
 }
 
-/// Looks at a frame. `config` gives what tunnels of a family are recognised by; `whole` the length of
-/// a frame of which [`Packet`] shows but the beginning, and is asked for such alone.
+/// Looks at a frame. `config` gives what tunnels of a family are recognised by.
 #[inline(always)]
-pub fn inspect<'c>(
-    packet: &impl Packet,
-    config: impl Fn(Family) -> Option<&'c Config>,
-    whole: impl Fn() -> usize,
-) -> Verdict {
+pub fn inspect<'c>(packet: &impl Packet, config: impl Fn(Family) -> Option<&'c Config>) -> Verdict {
     let found = match ethertype(packet) {
-        Some(ETHERTYPE_IPV4) => inspect_v4(packet, config, whole),
-        Some(ETHERTYPE_IPV6) => inspect_v6(packet, config, whole),
+        Some(ETHERTYPE_IPV4) => inspect_v4(packet, config),
+        Some(ETHERTYPE_IPV6) => inspect_v6(packet, config),
         _ => Err(Reason::NotTunnelled),
     };
     match found {
@@ -92,11 +87,7 @@ fn require(condition: bool, otherwise: Reason) -> Result<(), Reason> {
 }
 
 #[inline(always)]
-fn inspect_v4<'c>(
-    packet: &impl Packet,
-    config: impl Fn(Family) -> Option<&'c Config>,
-    whole: impl Fn() -> usize,
-) -> Found {
+fn inspect_v4<'c>(packet: &impl Packet, config: impl Fn(Family) -> Option<&'c Config>) -> Found {
     const INNER: usize = ETHERNET + IPV4;
     require(
         packet.has(INNER) && packet.byte(ETHERNET + 9) == IPIP && packet.byte(ETHERNET) >> 4 == 4,
@@ -129,16 +120,12 @@ fn inspect_v4<'c>(
         header >= IPV4 && length >= header && IPV4 + length <= outer_length,
         Reason::Malformed,
     )?;
-    is_whole(packet, ETHERNET + outer_length, whole)?;
+    is_whole(packet, ETHERNET + outer_length)?;
     taken_out(Inner::V4, packet.byte(ETHERNET + 1), packet.byte(INNER + 1))
 }
 
 #[inline(always)]
-fn inspect_v6<'c>(
-    packet: &impl Packet,
-    config: impl Fn(Family) -> Option<&'c Config>,
-    whole: impl Fn() -> usize,
-) -> Found {
+fn inspect_v6<'c>(packet: &impl Packet, config: impl Fn(Family) -> Option<&'c Config>) -> Found {
     const NEXT: usize = ETHERNET + IPV6;
     require(
         packet.has(NEXT) && packet.byte(ETHERNET) >> 4 == 6,
@@ -172,18 +159,14 @@ fn inspect_v6<'c>(
         Reason::UnknownSource,
     )?;
     match shape? {
-        Inner::V6BehindLimit => inside_v6::<{ NEXT + LIMIT }>(packet, config, whole),
-        _ => inside_v6::<NEXT>(packet, config, whole),
+        Inner::V6BehindLimit => inside_v6::<{ NEXT + LIMIT }>(packet, config),
+        _ => inside_v6::<NEXT>(packet, config),
     }
 }
 
 /// The inner packet at `AT`, behind an outer header that is in order.
 #[inline(always)]
-fn inside_v6<const AT: usize>(
-    packet: &impl Packet,
-    config: &Config,
-    whole: impl Fn() -> usize,
-) -> Found {
+fn inside_v6<const AT: usize>(packet: &impl Packet, config: &Config) -> Found {
     require(
         packet.has(AT + IPV6) && packet.byte(AT) >> 4 == 6,
         Reason::Malformed,
@@ -195,7 +178,7 @@ fn inside_v6<const AT: usize>(
     let end = ETHERNET + IPV6 + usize::from(u16::from_be(packet.half(ETHERNET + 4)));
     let inner_end = AT + IPV6 + usize::from(u16::from_be(packet.half(AT + 4)));
     require(inner_end <= end, Reason::Malformed)?;
-    is_whole(packet, end, whole)?;
+    is_whole(packet, end)?;
     let inner = if AT == ETHERNET + IPV6 {
         Inner::V6
     } else {
@@ -218,8 +201,8 @@ fn taken_out(shape: Inner, outer: u8, inner: u8) -> Found {
 /// Whether the frame has all bytes up to `end`. It may have more: the stack trims what is behind the
 /// length that the inner header gives.
 #[inline(always)]
-fn is_whole(packet: &impl Packet, end: usize, whole: impl Fn() -> usize) -> Result<(), Reason> {
-    require(packet.has(end) || whole() >= end, Reason::Malformed)
+fn is_whole(packet: &impl Packet, end: usize) -> Result<(), Reason> {
+    require(packet.holds(end), Reason::Malformed)
 }
 
 /// Exactly a tunnel encapsulation limit and its padding: next header, length 0, option 4 of one byte

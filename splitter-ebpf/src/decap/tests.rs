@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::vec::Vec;
 
 use super::*;
-use crate::headers::Frame;
+use crate::headers::{Frame, Packet};
 use crate::wire::Family;
 
 const V4: [&str; 4] = ["198.19.7.7", "198.18.2.11", "198.18.0.9", "198.18.1.100"];
@@ -114,12 +114,36 @@ fn tunnel_v6_behind(options: [u8; 8]) -> Vec<u8> {
 
 fn judged(mut bytes: Vec<u8>) -> Verdict {
     let configs = [config(Family::V4), config(Family::V6)];
-    let length = bytes.len();
-    inspect(
-        &Frame(&mut bytes),
-        |family| configs.get(family.index() as usize),
-        || length,
-    )
+    inspect(&Frame(&mut bytes), |family| {
+        configs.get(family.index() as usize)
+    })
+}
+
+/// The first buffer of a frame of `whole` bytes.
+struct Beginning<'a> {
+    frame: Frame<'a>,
+    whole: usize,
+}
+
+impl Packet for Beginning<'_> {
+    fn has(&self, length: usize) -> bool {
+        self.frame.has(length)
+    }
+    fn holds(&self, length: usize) -> bool {
+        self.whole >= length
+    }
+    fn byte(&self, at: usize) -> u8 {
+        self.frame.byte(at)
+    }
+    fn half(&self, at: usize) -> u16 {
+        self.frame.half(at)
+    }
+    fn word(&self, at: usize) -> u32 {
+        self.frame.word(at)
+    }
+    fn long(&self, at: usize) -> u64 {
+        self.frame.long(at)
+    }
 }
 
 fn taken(inner: Inner) -> Verdict {
@@ -218,12 +242,11 @@ fn the_whole_length_counts_where_the_frame_shows_but_its_beginning() {
     let mut bytes = tunnel_v4(0, 0);
     let whole = bytes.len();
     bytes.truncate(whole - 4);
-    let verdict = |length| {
-        inspect(
-            &Frame(&mut bytes.clone()),
-            |family| configs.get(family.index() as usize),
-            || length,
-        )
+    let mut verdict = |whole| {
+        let frame = Frame(&mut bytes);
+        inspect(&Beginning { frame, whole }, |family| {
+            configs.get(family.index() as usize)
+        })
     };
     assert_eq!(verdict(whole), taken(Inner::V4));
     assert_eq!(verdict(whole - 1), Verdict::Leave(Reason::Malformed));

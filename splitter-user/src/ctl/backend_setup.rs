@@ -9,7 +9,7 @@ use super::{DONE, Failure, Outcome, PERSON_NEEDED, Session};
 use crate::backend_setup::{
     Change, Decapsulation, Item, Mode, Need, Record, State, Wish, apply, hints, plan, read,
 };
-use crate::decap::{AttachMode, DEFAULT_SOURCE_V4, DEFAULT_SOURCE_V6, Pinned, parse_source};
+use crate::decap::{AttachMode, Pinned, default_sources, parse_source};
 
 /// Print or do what a backend's host needs for its mode; needs no agent
 #[derive(Debug, clap::Args)]
@@ -40,7 +40,7 @@ pub struct Args {
     interface: Option<String>,
     /// ipip: where tunnels may begin, the balancers' [tunnel] outer_source_v4 and outer_source_v6
     #[arg(long, value_name = "PREFIX", value_delimiter = ',', value_parser = parse_source,
-        default_values_t = [IpNet::V4(DEFAULT_SOURCE_V4), IpNet::V6(DEFAULT_SOURCE_V6)])]
+        default_values_t = default_sources())]
     source: Vec<IpNet>,
     /// ipip: where tunnels may end; without it: all addresses of this host but the VIPs
     #[arg(long, value_name = "ADDR", value_delimiter = ',')]

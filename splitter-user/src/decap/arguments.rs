@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use super::{AttachMode, DEFAULT_SOURCE_V4, DEFAULT_SOURCE_V6, Pinned, parse_source};
+use super::{AttachMode, Pinned, default_sources, parse_source};
 
 const AFTER_HELP: &str = "\
 Taken out of its tunnel is a packet that is IPv4 in IPv4 (protocol 4) or IPv6 in IPv6 (next header 41), comes from one of
@@ -35,7 +35,7 @@ pub struct Arguments {
     vip: Vec<IpAddr>,
     /// Where tunnels may begin: the balancers' [tunnel] outer_source_v4 and outer_source_v6
     #[arg(long, value_name = "PREFIX", value_delimiter = ',', value_parser = parse_source,
-        default_values_t = [IpNet::V4(DEFAULT_SOURCE_V4), IpNet::V6(DEFAULT_SOURCE_V6)])]
+        default_values_t = default_sources())]
     source: Vec<IpNet>,
     /// Where tunnels may end, the addresses that balancers know as backends; without it: all of this host's but the VIPs
     #[arg(long, value_name = "ADDR", value_delimiter = ',')]

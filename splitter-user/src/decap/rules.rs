@@ -1,18 +1,21 @@
 //! What tunnels are recognised by, as a person writes it and as the program reads it: pure.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::IpNet;
 use serde::Serialize;
 use splitter_ebpf::decap::{Config, LOCALS, SOURCES, Source, VIPS};
 use splitter_ebpf::wire::{Family, WireAddress};
 
-/// Where balancers take outer IPv4 sources from unless their configuration says otherwise.
-pub const DEFAULT_SOURCE_V4: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(198, 19, 0, 0), 16);
-/// The same for IPv6.
-pub const DEFAULT_SOURCE_V6: Ipv6Net =
-    Ipv6Net::new_assert(Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 0), 64);
+use crate::config::Tunnel;
+
+/// Where balancers take outer sources from unless their configuration says otherwise.
+#[must_use]
+pub fn default_sources() -> [IpNet; 2] {
+    let tunnel = Tunnel::default();
+    [tunnel.outer_source_v4.into(), tunnel.outer_source_v6.into()]
+}
 
 /// Rules as they were given, before anybody looked at them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +63,7 @@ pub enum RulesError {
     /// A prefix that covers everything.
     #[error(
         "{0} lets anybody send packets past this host's filters: give the balancers' [tunnel] outer_source_v4 and \
-         outer_source_v6, such as {DEFAULT_SOURCE_V4}"
+         outer_source_v6, such as 198.19.0.0/16"
     )]
     Anywhere(IpNet),
     /// More than the program has room for.
@@ -83,7 +86,7 @@ pub enum RulesError {
 /// One line that says what to write.
 pub fn parse_source(text: &str) -> Result<IpNet, String> {
     let net: IpNet = text.parse().map_err(|_| {
-        format!("write an address and the length of its prefix, such as {DEFAULT_SOURCE_V4}")
+        "write an address and the length of its prefix, such as 198.19.0.0/16".to_owned()
     })?;
     if net.trunc() == net {
         Ok(net)

@@ -4,7 +4,7 @@ use aya_ebpf::helpers::{bpf_xdp_adjust_head, bpf_xdp_get_buff_len};
 use aya_ebpf::programs::XdpContext;
 use splitter_ebpf::headers::{ETHERNET, Packet, PacketMut};
 
-/// The linear part of the frame: its beginning, or all of it.
+/// The frame's first buffer: its beginning, or all of it.
 pub struct Frame<'c> {
     data: usize,
     end: usize,
@@ -20,15 +20,6 @@ impl<'c> Frame<'c> {
             end: context.data_end(),
             context,
         }
-    }
-
-    /// Bytes of the whole frame, however many buffers it lies in. A helper call: for frames whose
-    /// linear part ends before their packet.
-    #[inline(always)]
-    pub fn whole(&self) -> usize {
-        // SAFETY: a plain helper call on this program's own context.
-        let length = unsafe { bpf_xdp_get_buff_len(self.context.ctx) };
-        length as usize
     }
 
     /// Takes `bytes` off behind the Ethernet header, which moves. If the kernel refuses, the frame is
@@ -72,8 +63,10 @@ impl Packet for Frame<'_> {
         self.data + length <= self.end
     }
     #[inline(always)]
-    fn length(&self) -> usize {
-        self.end - self.data
+    fn holds(&self, length: usize) -> bool {
+        // The helper is for frames whose first buffer ends before their packet.
+        // SAFETY: a plain helper call on this program's own context.
+        self.has(length) || unsafe { bpf_xdp_get_buff_len(self.context.ctx) } >= length as u64
     }
     #[inline(always)]
     fn byte(&self, at: usize) -> u8 {

@@ -28,11 +28,7 @@ static DECAP_COUNTERS: PerCpuArray<Counters, 1> = PerCpuArray::new();
 #[inline(always)]
 fn splitter_decap(ctx: XdpContext) -> u32 {
     let mut frame = Frame::new(&ctx);
-    let verdict = inspect(
-        &frame,
-        |family| DECAP_CONFIG.get(family.index()),
-        || frame.whole(),
-    );
+    let verdict = inspect(&frame, |family| DECAP_CONFIG.get(family.index()));
     let reason = match verdict {
         Verdict::Leave(reason) => reason,
         Verdict::Decapsulate { inner, ecn } => match inner {
