@@ -8,6 +8,7 @@
 
 mod bad_input;
 mod cli;
+mod decap;
 mod drain;
 mod hosts;
 mod kernels;
