@@ -9,6 +9,7 @@
 mod bad_input;
 mod cli;
 mod drain;
+mod flood;
 mod hosts;
 mod lab_itself;
 mod model;
