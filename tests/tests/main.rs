@@ -12,6 +12,7 @@ mod drain;
 mod flood;
 mod hosts;
 mod lab_itself;
+mod memory;
 mod model;
 mod packets;
 mod races;
