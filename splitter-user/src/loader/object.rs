@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
-use aya::maps::{Map, MapData, MapError};
+use aya::maps::{Map, MapData, MapError, ProgramArray};
 use aya::programs::{Program, ProgramError, TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader, include_bytes_aligned};
+
+use splitter_ebpf::abi::Stage;
 
 use super::layout::{Keys, Layout, TickRate};
 
@@ -109,12 +111,35 @@ fn load_parts(
         let program: &mut Xdp = program.try_into()?;
         program.load()?;
     }
+    install_stages(&mut ebpf)?;
     Ok(Loaded { ebpf, layout, rate })
 }
 
+/// Programs that another one calls, by their place in `STAGES`.
+const STAGES: [(Stage, &str); 1] = [(Stage::Unusual, "splitter_unusual")];
+
+/// Puts the later programs into their places, where the first one finds them; those of a program that
+/// still runs on taken-over maps are replaced.
+fn install_stages(ebpf: &mut Ebpf) -> Result<(), LoadError> {
+    let mut places = Vec::new();
+    for (stage, name) in STAGES {
+        let program: &Xdp = ebpf
+            .program(name)
+            .ok_or(LoadError::Missing(name))?
+            .try_into()?;
+        places.push((stage, program.fd()?.try_clone().map_err(MapError::IoError)?));
+    }
+    let map = ebpf.map_mut("STAGES").ok_or(LoadError::Missing("STAGES"))?;
+    let mut array = ProgramArray::try_from(map)?;
+    for (stage, program) in places {
+        array.set(stage as u32, &program, 0)?;
+    }
+    Ok(())
+}
+
 /// Every map of the object, by name.
-pub const MAPS: [&str; 23] = [
-    "ASKED",
+pub const MAPS: [&str; 27] = [
+    "PENDING",
     "CONTROL",
     "META",
     "ROWS",
@@ -137,6 +162,10 @@ pub const MAPS: [&str; 23] = [
     "FRAGMENTS",
     "VLAN_DEVICES",
     "BUDGETS",
+    "STAGES",
+    "PASSED_TAG",
+    "REVERSE",
+    "WANTED",
 ];
 
 impl Loaded {
