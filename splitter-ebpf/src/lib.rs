@@ -6,6 +6,7 @@
 #![no_std]
 
 pub mod abi;
+pub mod answer;
 pub mod checksum;
 #[cfg(feature = "bench")]
 pub mod drive;
