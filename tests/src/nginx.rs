@@ -1,12 +1,14 @@
-//! A real web server: every backend answers HTTP with its own name.
+//! A real web server: every backend answers HTTP with its own name, serves the files that the lab offers, and keeps
+//! those that clients put.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::hosts::{BACKENDS, Backend, Hosts};
+use crate::hosts::{BACKENDS, Backend, Hosts, VIP_V4, VIP_V6};
 use crate::process::ChildGuard;
 use crate::scratch::Scratch;
 use crate::wait::await_some;
@@ -19,7 +21,7 @@ const PORT: u16 = 80;
 pub struct Nginx {
     process: ChildGuard,
     // Dropped after the process.
-    _scratch: Scratch,
+    scratch: Scratch,
 }
 
 impl Nginx {
@@ -27,7 +29,8 @@ impl Nginx {
     pub fn start(hosts: &Hosts) -> Result<Self> {
         let scratch = Scratch::new("nginx")?;
         let log = scratch.join("error.log");
-        let configuration = scratch.write("nginx.conf", &configuration())?;
+        std::fs::create_dir(scratch.join("files")).context("cannot make a directory for files")?;
+        let configuration = scratch.write("nginx.conf", &configuration(hosts))?;
         let mut command = hosts.backends.command("nginx");
         command
             .arg("-e")
@@ -53,15 +56,17 @@ impl Nginx {
                 Err(error) => Some(Err(error)),
             },
         )??;
-        Ok(Self {
-            process,
-            _scratch: scratch,
-        })
+        Ok(Self { process, scratch })
     }
 
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.process.pid()
+    }
+
+    /// Where a file lies that clients get, or have put, as `/files/NAME`.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.scratch.join("files").join(name)
     }
 }
 
@@ -75,8 +80,12 @@ fn answers() -> bool {
     .is_ok()
 }
 
-fn configuration() -> String {
-    let servers: String = BACKENDS.iter().map(server).collect();
+fn configuration(hosts: &Hosts) -> String {
+    let at_vip = |backend: &Backend| hosts.at_vip.is_some_and(|sole| sole.name == backend.name);
+    let servers: String = BACKENDS
+        .iter()
+        .map(|backend| server(backend, at_vip(backend)))
+        .collect();
     // One process, so that one pid is all there is to end.
     format!(
         "daemon off;\nmaster_process off;\npid nginx.pid;\nuser root;\nworker_rlimit_nofile 65536;\n\
@@ -91,9 +100,16 @@ fn configuration() -> String {
     )
 }
 
-fn server(backend: &Backend) -> String {
+/// The server of a backend, at its own addresses and, where backends answer from there, at the VIPs.
+fn server(backend: &Backend, at_vip: bool) -> String {
     let Backend { name, v4, v6 } = backend;
+    let mut listen = format!("listen {v4}:{PORT} backlog=4096; listen [{v6}]:{PORT} backlog=4096;");
+    if at_vip {
+        listen += &format!(" listen {VIP_V4}:{PORT}; listen [{VIP_V6}]:{PORT};");
+    }
     format!(
-        "server {{ listen {v4}:{PORT} backlog=4096; listen [{v6}]:{PORT} backlog=4096; return 200 \"{name}\\n\"; }}\n"
+        "server {{ {listen}\n\
+         location / {{ return 200 \"{name}\\n\"; }}\n\
+         location /files/ {{ root .; dav_methods PUT; client_max_body_size 0; }} }}\n"
     )
 }

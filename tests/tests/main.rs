@@ -11,6 +11,7 @@ mod cli;
 mod drain;
 mod hosts;
 mod lab_itself;
+mod modes;
 mod packets;
 mod races;
 mod restart;

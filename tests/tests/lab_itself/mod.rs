@@ -1,5 +1,7 @@
 //! The lab without an agent: what it measures later must not be its own doing.
 
+mod topology;
+
 use std::net::{IpAddr, UdpSocket};
 use std::time::Duration;
 
