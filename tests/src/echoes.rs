@@ -1,16 +1,14 @@
-//! Datagrams that are sent one after the other, each after the echo of the one before, and compared byte by byte.
+//! Datagrams that are sent one after the other, each after the echo of the one before, and compared byte by byte. Nothing
+//! retransmits here: a lost one is a failure.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::time::Duration;
+use std::net::{SocketAddr, UdpSocket};
 
 use anyhow::{Context, Result, ensure};
 use rand::rngs::SmallRng;
 use rand::{RngCore as _, SeedableRng as _};
 
+use crate::datagram::open;
 use crate::namespace::Namespace;
-
-/// Longest wait for an echo; nothing here retransmits, so a lost one is a failure.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Sends `count` datagrams over one socket to `target`, with the lengths of `lengths` in turn; each carries its number
 /// and content of its own, and must come back whole, once, before the next is sent, and from the same backend. Returns
@@ -24,19 +22,6 @@ pub fn echo(
     client
         .enter(|| exchange(&open(target)?, lengths, count))
         .with_context(|| format!("echoes of {target}"))
-}
-
-/// A socket that waits for answers of `target` alone, patiently.
-pub(crate) fn open(target: SocketAddr) -> Result<UdpSocket> {
-    let any: IpAddr = if target.is_ipv4() {
-        Ipv4Addr::UNSPECIFIED.into()
-    } else {
-        Ipv6Addr::UNSPECIFIED.into()
-    };
-    let socket = UdpSocket::bind((any, 0))?;
-    socket.connect(target)?;
-    socket.set_read_timeout(Some(PATIENCE))?;
-    Ok(socket)
 }
 
 /// Sends and checks as [`echo`] does, over a socket that may have options.

@@ -110,6 +110,7 @@ fn server(backend: &Backend, at_vip: bool) -> String {
     format!(
         "server {{ {listen}\n\
          location / {{ return 200 \"{name}\\n\"; }}\n\
+         location /peer {{ return 200 \"$remote_addr $remote_port\\n\"; }}\n\
          location /files/ {{ root .; dav_methods PUT; client_max_body_size 0; }} }}\n"
     )
 }

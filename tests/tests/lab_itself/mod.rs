@@ -1,5 +1,6 @@
 //! The lab without an agent: what it measures later must not be its own doing.
 
+mod datagrams;
 mod topology;
 
 use std::net::{IpAddr, UdpSocket};

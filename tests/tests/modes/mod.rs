@@ -1,14 +1,20 @@
 //! Real TCP and UDP in every mode: what arrives is compared with what was sent.
 
+mod changes;
+mod datagrams;
+mod errors;
+mod jumbo;
+mod options;
 mod path_mtu;
+mod ports;
 mod transfers;
 
 use std::net::{IpAddr, SocketAddr};
 
 use anyhow::Result;
 use lab::{
-    BRIEF, Blob, Configuration, Mode, SOLE, Service, Site, Topology, Transfer, UdpEcho, VIP_V4,
-    VIP_V6,
+    BRIEF, Blob, Configuration, Hosts, Mode, SOLE, Service, Site, Topology, Transfer, UdpEcho,
+    VIP_V4, VIP_V6,
 };
 
 /// The port of the datagram service.
@@ -20,7 +26,7 @@ const ECHOES: [SocketAddr; 2] = [SocketAddr::new(VIP_V4, ECHO), SocketAddr::new(
 /// A site with a TCP and a UDP service of one mode. Fields are dropped in this order.
 struct ModeSite {
     site: Site,
-    _echo: UdpEcho,
+    echo: Option<UdpEcho>,
 }
 
 impl std::ops::Deref for ModeSite {
@@ -34,6 +40,16 @@ impl std::ops::Deref for ModeSite {
 impl ModeSite {
     /// Both services have one backend, [`SOLE`].
     fn new(topology: Topology, mode: Mode, configuration: &Configuration) -> Result<Self> {
+        Self::prepared(topology, mode, configuration, |_| Ok(()))
+    }
+
+    /// The same, on hosts that `prepare` has changed before anything runs there.
+    fn prepared(
+        topology: Topology,
+        mode: Mode,
+        configuration: &Configuration,
+        prepare: impl FnOnce(&Hosts) -> Result<()>,
+    ) -> Result<Self> {
         let track = lab::track_of(SOLE.name);
         let weights = [(track, "100%")];
         let web = Service::web(&weights).mode(mode).with(BRIEF);
@@ -42,13 +58,19 @@ impl ModeSite {
             .listener(VIP_V4, ECHO, "udp")
             .listener(VIP_V6, ECHO, "udp");
         let hosts = topology.build()?;
+        prepare(&hosts)?;
         let servers = UdpEcho::start(&hosts, ECHO)?;
         let site = Site::on(hosts, configuration, &web)?;
         site.agent.apply(&echo)?;
         Ok(Self {
             site,
-            _echo: servers,
+            echo: Some(servers),
         })
+    }
+
+    /// Ends the datagram servers.
+    fn close_echoes(&mut self) {
+        self.echo = None;
     }
 
     /// Has the client download `blob` from a VIP.
