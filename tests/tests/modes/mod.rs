@@ -13,8 +13,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use anyhow::Result;
 use lab::{
-    BRIEF, Blob, Configuration, Hosts, Mode, SOLE, Service, Site, Topology, Transfer, UdpEcho,
-    VIP_V4, VIP_V6,
+    BRIEF, Blob, Configuration, Decap, Hosts, Mode, SOLE, Service, Site, Topology, Transfer,
+    UdpEcho, VIP_V4, VIP_V6,
 };
 
 /// The port of the datagram service.
@@ -27,6 +27,7 @@ const ECHOES: [SocketAddr; 2] = [SocketAddr::new(VIP_V4, ECHO), SocketAddr::new(
 struct ModeSite {
     site: Site,
     echo: Option<UdpEcho>,
+    _decap: Option<Decap>,
 }
 
 impl std::ops::Deref for ModeSite {
@@ -59,12 +60,16 @@ impl ModeSite {
             .listener(VIP_V6, ECHO, "udp");
         let hosts = topology.build()?;
         prepare(&hosts)?;
+        let decap = (mode == Mode::Ipip)
+            .then(|| Decap::attach(&hosts))
+            .transpose()?;
         let servers = UdpEcho::start(&hosts, ECHO)?;
         let site = Site::on(hosts, configuration, &web)?;
         site.agent.apply(&echo)?;
         Ok(Self {
             site,
             echo: Some(servers),
+            _decap: decap,
         })
     }
 
