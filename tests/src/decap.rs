@@ -4,7 +4,8 @@ use anyhow::{Context, Result};
 
 use crate::agent::{Answer, binary};
 use crate::cleanup::{Debt, Owed};
-use crate::hosts::{Hosts, VIP_V4, VIP_V6};
+use crate::hosts::{VIP_V4, VIP_V6};
+use crate::namespace::Namespace;
 use crate::scratch::Scratch;
 
 /// An attached decapsulator; gone with this guard.
@@ -15,13 +16,13 @@ pub struct Decap {
 }
 
 impl Decap {
-    /// Attaches it to the backends' interface towards the balancer.
-    pub fn attach(hosts: &Hosts) -> Result<Self> {
+    /// Attaches it to a backend's interface towards the balancer, for both VIPs.
+    pub fn attach(backend: &Namespace) -> Result<Self> {
         let scratch = Scratch::new("decap")?;
         let bpffs = scratch.join("bpffs");
         std::fs::create_dir(&bpffs)?;
         let owed = Owed::new(Debt::Mount(bpffs.clone()));
-        let mut command = hosts.backends.command(binary("splitterd"));
+        let mut command = backend.command(binary("splitterd"));
         command.args(["decap", "--once", "--interface", "eth0", "--vip"]);
         command.arg(format!("{VIP_V4},{VIP_V6}"));
         command.arg("--bpffs").arg(&bpffs);

@@ -77,6 +77,8 @@ pub struct Hosts {
     pub inner: Option<Namespace>,
     /// The backend that answers from the VIPs, where backends do.
     pub at_vip: Option<&'static Backend>,
+    /// The host of each backend, where each has its own; the first is `backends`.
+    pub apart: Vec<(&'static Backend, Namespace)>,
     /// The balancer's interfaces.
     pub interfaces: &'static [&'static str],
 }
@@ -102,6 +104,7 @@ impl Hosts {
             edge: None,
             inner: None,
             at_vip: None,
+            apart: Vec::new(),
             interfaces: &["eth0", "eth1"],
         })
     }

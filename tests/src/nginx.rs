@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::hosts::{BACKENDS, Backend, Hosts, VIP_V4, VIP_V6};
+use crate::namespace::Namespace;
 use crate::process::ChildGuard;
 use crate::scratch::Scratch;
 use crate::wait::await_some;
@@ -27,11 +28,28 @@ pub struct Nginx {
 impl Nginx {
     /// Starts it, and returns once it answers.
     pub fn start(hosts: &Hosts) -> Result<Self> {
+        let servers: Vec<_> = BACKENDS
+            .iter()
+            .map(|backend| {
+                let at_vip = hosts.at_vip.is_some_and(|sole| sole.name == backend.name);
+                Server { backend, at_vip }
+            })
+            .collect();
+        Self::serve(&hosts.backends, &servers)
+    }
+
+    /// Starts the server of one backend on a host of its own, at its own addresses and at the VIPs.
+    pub fn start_apart(host: &Namespace, backend: &'static Backend) -> Result<Self> {
+        let at_vip = true;
+        Self::serve(host, &[Server { backend, at_vip }])
+    }
+
+    fn serve(host: &Namespace, servers: &[Server]) -> Result<Self> {
         let scratch = Scratch::new("nginx")?;
         let log = scratch.join("error.log");
         std::fs::create_dir(scratch.join("files")).context("cannot make a directory for files")?;
-        let configuration = scratch.write("nginx.conf", &configuration(hosts))?;
-        let mut command = hosts.backends.command("nginx");
+        let configuration = scratch.write("nginx.conf", &configuration(servers))?;
+        let mut command = host.command("nginx");
         command
             .arg("-e")
             .arg(&log)
@@ -46,7 +64,9 @@ impl Nginx {
             Duration::from_secs(10),
             "nginx to answer",
             || match process.ended() {
-                Ok(None) => hosts.backends.enter(answers).then_some(Ok(())),
+                Ok(None) => host
+                    .enter(|| answers(servers[0].backend.v4))
+                    .then_some(Ok(())),
                 Ok(Some(status)) => {
                     let said = std::fs::read_to_string(&log).unwrap_or_default();
                     Some(Err(anyhow::anyhow!(
@@ -71,8 +91,7 @@ impl Nginx {
 }
 
 /// All servers listen before the first one answers: one look is enough.
-fn answers() -> bool {
-    let address: Ipv4Addr = BACKENDS[0].v4;
+fn answers(address: Ipv4Addr) -> bool {
     TcpStream::connect_timeout(
         &SocketAddr::from((address, PORT)),
         Duration::from_millis(200),
@@ -80,12 +99,15 @@ fn answers() -> bool {
     .is_ok()
 }
 
-fn configuration(hosts: &Hosts) -> String {
-    let at_vip = |backend: &Backend| hosts.at_vip.is_some_and(|sole| sole.name == backend.name);
-    let servers: String = BACKENDS
-        .iter()
-        .map(|backend| server(backend, at_vip(backend)))
-        .collect();
+/// A backend's server, at its own addresses and, where backends answer from there, at the VIPs.
+#[derive(Clone, Copy, Debug)]
+struct Server {
+    backend: &'static Backend,
+    at_vip: bool,
+}
+
+fn configuration(servers: &[Server]) -> String {
+    let servers: String = servers.iter().map(Server::section).collect();
     // One process, so that one pid is all there is to end.
     format!(
         "daemon off;\nmaster_process off;\npid nginx.pid;\nuser root;\nworker_rlimit_nofile 65536;\n\
@@ -100,17 +122,19 @@ fn configuration(hosts: &Hosts) -> String {
     )
 }
 
-/// The server of a backend, at its own addresses and, where backends answer from there, at the VIPs.
-fn server(backend: &Backend, at_vip: bool) -> String {
-    let Backend { name, v4, v6 } = backend;
-    let mut listen = format!("listen {v4}:{PORT} backlog=4096; listen [{v6}]:{PORT} backlog=4096;");
-    if at_vip {
-        listen += &format!(" listen {VIP_V4}:{PORT}; listen [{VIP_V6}]:{PORT};");
-    }
-    format!(
-        "server {{ {listen}\n\
+impl Server {
+    fn section(&self) -> String {
+        let Backend { name, v4, v6 } = self.backend;
+        let mut listen =
+            format!("listen {v4}:{PORT} backlog=4096; listen [{v6}]:{PORT} backlog=4096;");
+        if self.at_vip {
+            listen += &format!(" listen {VIP_V4}:{PORT}; listen [{VIP_V6}]:{PORT};");
+        }
+        format!(
+            "server {{ {listen}\n\
          location / {{ return 200 \"{name}\\n\"; }}\n\
          location /peer {{ return 200 \"$remote_addr $remote_port\\n\"; }}\n\
          location /files/ {{ root .; dav_methods PUT; client_max_body_size 0; }} }}\n"
-    )
+        )
+    }
 }

@@ -12,7 +12,9 @@
 //! below is the way back for everything but `dnat`, whose replies go by the inner router. For `dsr-l2` there is no inner
 //! router: balancer and backends are neighbours.
 //!
-//! One-armed: client, balancer and backends on one switch, the balancer with one interface.
+//! One-armed: client, balancer and backends on one switch, the balancer with one interface. Client and balancer are in
+//! 198.18.1.0/24, as without routers, backends in 198.18.2.0/24. Apart: the same, each backend on a host of its own, which
+//! can be a backend of every mode.
 
 use anyhow::Result;
 
@@ -56,6 +58,12 @@ impl Topology {
             one_armed: true,
             ..Self::routed(mode)
         }
+    }
+
+    /// One switch for all hosts, and a host for each backend, which answers what is sent to the VIP past the balancer, and
+    /// what is sent to its own addresses through it.
+    pub fn apart() -> Result<Hosts> {
+        Self::one_armed(Mode::Ipip).build_apart()
     }
 
     /// Bytes of a packet that every wire carries; 1500 unless told.
@@ -168,19 +176,54 @@ impl Topology {
 
     fn build_one_armed(self) -> Result<Hosts> {
         let mut hosts = self.hosts()?;
+        let switch = self.switch(&hosts)?;
+        self.plug(&hosts.backends, &switch, 3)?;
+        hosts.backends.backend_addresses("eth0")?;
+        hosts
+            .backends
+            .routes("default via 198.18.2.1, default via 2001:db8:2::1")?;
+        if self.mode.is_one_way() {
+            self.route_past_balancer(&hosts.backends, "")?;
+        }
+        hosts.edge = Some(switch);
+        hosts.interfaces = &["eth0"];
+        Ok(hosts)
+    }
+
+    fn build_apart(self) -> Result<Hosts> {
+        let mut hosts = self.hosts()?;
+        let switch = self.switch(&hosts)?;
+        for (port, backend) in (3..).zip(&BACKENDS) {
+            let host = if port == 3 {
+                hosts.backends.clone()
+            } else {
+                Namespace::new(backend.name)?.prepared()?
+            };
+            self.plug(&host, &switch, port)?;
+            host.addresses("eth0", &format!("{}/24 {}/64", backend.v4, backend.v6))?;
+            host.routes("default via 198.18.2.1, default via 2001:db8:2::1")?;
+            answer_from_vip(&host)?;
+            self.route_past_balancer(&host, " table 100")?;
+            host.ip(&format!("rule add from {VIP_V4} lookup 100\n"))?;
+            host.exec(&format!("ip -6 rule add from {VIP_V6} lookup 100"))?;
+            hosts.apart.push((backend, host));
+        }
+        hosts.edge = Some(switch);
+        hosts.at_vip = None;
+        hosts.interfaces = &["eth0"];
+        hosts.await_path("198.18.1.1")?;
+        Ok(hosts)
+    }
+
+    /// The switch, with the client and the balancer on it.
+    fn switch(self, hosts: &Hosts) -> Result<Namespace> {
         let switch = Namespace::new("switch")?.prepared()?;
         switch.ip(&format!(
             "link add bridge mtu {} type bridge mcast_snooping 0\nlink set bridge up\n",
             self.mtu
         ))?;
-        for (host, port) in [
-            (&hosts.client, "port1"),
-            (&hosts.balancer, "port2"),
-            (&hosts.backends, "port3"),
-        ] {
-            host.wire("eth0", &switch, port, self.mtu)?;
-            switch.exec(&format!("ip link set {port} master bridge"))?;
-        }
+        self.plug(&hosts.client, &switch, 1)?;
+        self.plug(&hosts.balancer, &switch, 2)?;
         hosts
             .client
             .addresses("eth0", "198.18.1.10/24 2001:db8:1::10/64")?;
@@ -191,22 +234,24 @@ impl Topology {
             "eth0",
             "198.18.1.1/24 2001:db8:1::1/64 198.18.2.1/24 2001:db8:2::1/64",
         )?;
-        hosts.backends.backend_addresses("eth0")?;
-        hosts
-            .backends
-            .routes("default via 198.18.2.1, default via 2001:db8:2::1")?;
-        if self.mode.is_one_way() {
-            // Past the balancer.
-            hosts.backends.routes(&format!(
-                "198.18.1.0/24 dev eth0{}, 2001:db8:1::/64 dev eth0{}",
-                self.advmss(20),
-                self.advmss(40)
-            ))?;
-        }
         hosts.own_vips("eth0")?;
-        hosts.edge = Some(switch);
-        hosts.interfaces = &["eth0"];
-        Ok(hosts)
+        Ok(switch)
+    }
+
+    /// Connects `eth0` of `host` with a port of the switch.
+    fn plug(self, host: &Namespace, switch: &Namespace, port: u8) -> Result<()> {
+        host.wire("eth0", switch, &format!("port{port}"), self.mtu)?;
+        switch.exec(&format!("ip link set port{port} master bridge"))?;
+        Ok(())
+    }
+
+    /// Gives a backend on the switch a way to the client that does without the balancer.
+    fn route_past_balancer(self, backend: &Namespace, table: &str) -> Result<()> {
+        backend.routes(&format!(
+            "198.18.1.0/24 dev eth0{}{table}, 2001:db8:1::/64 dev eth0{}{table}",
+            self.advmss(20),
+            self.advmss(40)
+        ))
     }
 
     fn hosts(self) -> Result<Hosts> {

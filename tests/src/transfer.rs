@@ -29,7 +29,7 @@ pub const MB: u64 = 1_000_000;
 pub struct Transfer {
     /// Bytes of the file.
     pub bytes: u64,
-    /// From the SYN to the last byte.
+    /// From the request to the last byte.
     pub took: Duration,
     /// Bytes of the largest segments that the client's end sends, when it was over.
     pub segment: u32,
@@ -53,6 +53,7 @@ pub struct Blob {
     scratch: Scratch,
     bytes: u64,
     digest: Digest,
+    patience: Duration,
 }
 
 impl Blob {
@@ -65,7 +66,14 @@ impl Blob {
             scratch,
             bytes,
             digest,
+            patience: PATIENCE,
         })
+    }
+
+    /// Another silence than eight seconds that counts as hanging.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
     }
 
     /// Downloads it from the web server behind `vip`, port 80, and compares the digests.
@@ -74,7 +82,7 @@ impl Blob {
         std::fs::hard_link(self.scratch.join("blob"), nginx.file(name))
             .context("cannot offer a file")?;
         let (got, transfer) = client
-            .enter(|| get(vip, name, bytes))
+            .enter(|| get(self.open(vip)?, name, bytes))
             .with_context(|| format!("cannot download {bytes} bytes from {vip}"))?;
         ensure!(
             got == self.digest,
@@ -90,7 +98,7 @@ impl Blob {
         let (name, bytes) = ("up", self.bytes);
         let file = File::open(self.scratch.join("blob"))?;
         let transfer = client
-            .enter(|| put(vip, name, &file, bytes))
+            .enter(|| put(self.open(vip)?, name, &file, bytes))
             .with_context(|| format!("cannot upload {bytes} bytes to {vip}"))?;
         let got = Digest::of_file(&nginx.file(name))?;
         ensure!(
@@ -100,6 +108,13 @@ impl Blob {
         );
         std::fs::remove_file(nginx.file(name))?;
         Ok(transfer)
+    }
+
+    fn open(&self, vip: IpAddr) -> Result<TcpStream> {
+        let stream = TcpStream::connect_timeout(&SocketAddr::new(vip, 80), self.patience)?;
+        stream.set_read_timeout(Some(self.patience))?;
+        stream.set_write_timeout(Some(self.patience))?;
+        Ok(stream)
     }
 }
 
@@ -117,16 +132,8 @@ fn write_noise(path: &Path, bytes: u64) -> Result<()> {
     file.flush().context("cannot write a file to transfer")
 }
 
-fn open(vip: IpAddr) -> Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&SocketAddr::new(vip, 80), PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    Ok(stream)
-}
-
-fn get(vip: IpAddr, name: &str, bytes: u64) -> Result<(Digest, Transfer)> {
+fn get(stream: TcpStream, name: &str, bytes: u64) -> Result<(Digest, Transfer)> {
     let start = Instant::now();
-    let stream = open(vip)?;
     write!(
         &stream,
         "GET /files/{name} HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n"
@@ -153,9 +160,8 @@ fn get(vip: IpAddr, name: &str, bytes: u64) -> Result<(Digest, Transfer)> {
     Ok((hasher.finish()?, outcome(&stream, start, bytes)?))
 }
 
-fn put(vip: IpAddr, name: &str, mut file: &File, bytes: u64) -> Result<Transfer> {
+fn put(mut stream: TcpStream, name: &str, mut file: &File, bytes: u64) -> Result<Transfer> {
     let start = Instant::now();
-    let mut stream = open(vip)?;
     write!(
         &stream,
         "PUT /files/{name} HTTP/1.1\r\nHost: web\r\nConnection: close\r\nContent-Length: {bytes}\r\n\r\n"
@@ -187,7 +193,7 @@ fn read_head(reader: &mut impl std::io::Read) -> Result<String> {
         match reader.read(&mut byte) {
             Ok(0) => bail!("the connection ended before an answer"),
             Ok(_) => head.push(byte[0]),
-            Err(error) => return Err(hanging(error, 0, 0)),
+            Err(error) => return Err(error).context("it hangs before an answer"),
         }
     }
     Ok(String::from_utf8_lossy(&head).into_owned())
@@ -195,7 +201,7 @@ fn read_head(reader: &mut impl std::io::Read) -> Result<String> {
 
 fn hanging(error: std::io::Error, done: u64, bytes: u64) -> anyhow::Error {
     if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) {
-        anyhow::anyhow!("it hangs: nothing moved for {PATIENCE:?} after {done} of {bytes} bytes")
+        anyhow::anyhow!("it hangs after {done} of {bytes} bytes")
     } else {
         anyhow::Error::new(error).context(format!("failed after {done} of {bytes} bytes"))
     }

@@ -1,9 +1,12 @@
 //! Routers and switches without an agent.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use anyhow::Result;
-use lab::{BACKENDS, Blob, MB, Mode, Namespace, Nginx, Topology, UdpEcho, echo, heavy};
+use lab::{
+    BACKENDS, Blob, Load, MB, Mode, Namespace, Nginx, Topology, UdpEcho, echo, heavy, track_of,
+};
 
 const TO: [IpAddr; 2] = [IpAddr::V4(BACKENDS[0].v4), IpAddr::V6(BACKENDS[0].v6)];
 
@@ -62,7 +65,7 @@ fn a_transfer_whose_sender_is_not_told_of_a_narrow_router_is_seen_to_hang() -> R
     let hosts = Topology::routed(Mode::Dnat)
         .narrow_towards_client(1300)
         .build()?;
-    let blob = Blob::new(MB)?;
+    let blob = Blob::new(MB)?.patience(Duration::from_secs(1));
     let nginx = Nginx::start(&hosts)?;
     // What the router itself sends to backends is lost, and nothing else.
     let edge = hosts.edge.as_ref().unwrap();
@@ -81,5 +84,27 @@ fn jumbo_wires_carry_jumbo_segments() -> Result<()> {
         let up = blob.upload(&hosts.client, &nginx, to)?;
         assert!(up.segment > 8_900, "{up:?}");
     }
+    Ok(())
+}
+
+#[test]
+fn backends_on_hosts_of_their_own_answer_at_their_own_addresses() -> Result<()> {
+    let hosts = Topology::apart()?;
+    let nginx = hosts
+        .apart
+        .iter()
+        .map(|(backend, host)| Nginx::start_apart(host, backend))
+        .collect::<Result<Vec<_>>>()?;
+    for backend in &BACKENDS {
+        for address in [IpAddr::from(backend.v4), IpAddr::from(backend.v6)] {
+            let totals = Load::at(address)
+                .keep_alive(1)
+                .requests(2)
+                .run_to_end(&hosts.client)?;
+            totals.assert_nothing_lost();
+            assert_eq!(totals.flows_of(track_of(backend.name)), 1);
+        }
+    }
+    drop(nginx);
     Ok(())
 }

@@ -3,6 +3,7 @@
 mod changes;
 mod datagrams;
 mod errors;
+mod fleet;
 mod jumbo;
 mod options;
 mod path_mtu;
@@ -61,7 +62,7 @@ impl ModeSite {
         let hosts = topology.build()?;
         prepare(&hosts)?;
         let decap = (mode == Mode::Ipip)
-            .then(|| Decap::attach(&hosts))
+            .then(|| Decap::attach(&hosts.backends))
             .transpose()?;
         let servers = UdpEcho::start(&hosts, ECHO)?;
         let site = Site::on(hosts, configuration, &web)?;

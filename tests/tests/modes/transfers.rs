@@ -50,6 +50,7 @@ fn carry(topology: Topology, mode: Mode, attached: &Attached) -> Result<()> {
         let backend = echo(&site.hosts.client, target, &LENGTHS, attached.datagrams)?;
         assert_eq!(backend, SOLE.name);
     }
+    assert_eq!(site.agent.drops()?, [""; 0], "nothing is to be dropped");
     Ok(())
 }
 
