@@ -7,6 +7,7 @@
 
 pub mod abi;
 pub mod checksum;
+pub mod decap;
 #[cfg(feature = "bench")]
 pub mod drive;
 pub mod endpoint;
