@@ -77,6 +77,9 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     }
     let config = Config::from_path(&arguments.config)?;
     if arguments.check_config {
+        for warning in config.warnings() {
+            eprintln!("warning: {warning}");
+        }
         println!("{} is a valid configuration", arguments.config.display());
         return Ok(ExitCode::SUCCESS);
     }
