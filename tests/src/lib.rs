@@ -14,6 +14,7 @@
 //! Everything here needs root, and touches nothing outside the namespaces, mounts and directories it makes.
 
 mod agent;
+mod backend_setup;
 pub mod bench;
 mod cleanup;
 mod datagram;
@@ -41,6 +42,7 @@ mod udp;
 mod wait;
 
 pub use agent::{Agent, Answer, Change, Configuration, profile_directory};
+pub use backend_setup::BackendSetup;
 pub use cleanup::on_signals as clean_up_on_signals;
 pub use datagram::{End, Extra, refused, told_mtu, trace, with_extra};
 pub use decap::Decap;

@@ -35,6 +35,7 @@ pub struct Topology {
     towards_client: Option<u32>,
     towards_backends: Option<u32>,
     room_for_tunnel: bool,
+    backend_setup: bool,
     one_armed: bool,
 }
 
@@ -48,6 +49,7 @@ impl Topology {
             towards_client: None,
             towards_backends: None,
             room_for_tunnel: true,
+            backend_setup: true,
             one_armed: false,
         }
     }
@@ -96,6 +98,18 @@ impl Topology {
         self
     }
 
+    /// Backends lack what modes ask of them: no VIP, no silence about it, no room for the outer header.
+    pub fn without_backend_setup(mut self) -> Self {
+        self.room_for_tunnel = false;
+        self.backend_setup = false;
+        self
+    }
+
+    /// Whether backends have what modes ask of them, but for a decapsulator.
+    pub fn has_backend_setup(&self) -> bool {
+        self.backend_setup
+    }
+
     /// Makes the hosts, wires and routes.
     pub fn build(self) -> Result<Hosts> {
         let hosts = if self.one_armed {
@@ -103,7 +117,7 @@ impl Topology {
         } else {
             self.build_routed()?
         };
-        if self.mode.is_one_way() {
+        if self.mode.is_one_way() && self.backend_setup {
             answer_from_vip(&hosts.backends)?;
         }
         hosts.await_path("198.18.1.1")?;
