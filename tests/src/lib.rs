@@ -27,6 +27,7 @@ mod hosts;
 mod leftovers;
 pub mod load;
 mod mode;
+pub mod model;
 mod namespace;
 mod nginx;
 mod peer;
@@ -39,6 +40,7 @@ mod site;
 mod topology;
 mod transfer;
 mod udp;
+pub mod verifier;
 mod wait;
 
 pub use agent::{Agent, Answer, Change, Configuration, profile_directory};

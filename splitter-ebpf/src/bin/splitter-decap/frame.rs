@@ -72,10 +72,6 @@ impl Packet for Frame<'_> {
         self.data + length <= self.end
     }
     #[inline(always)]
-    fn length(&self) -> usize {
-        self.end - self.data
-    }
-    #[inline(always)]
     fn byte(&self, at: usize) -> u8 {
         load!(self, at, u8)
     }
