@@ -109,8 +109,9 @@ pub fn too_big<const V6: bool>(
     mtu: u16,
     overhead: usize,
 ) -> Option<Outcome> {
-    let mtu = mtu as usize;
-    if total + overhead <= mtu || mtu == 0 {
+    // The length of an IP packet has 16 bits, whatever the way takes.
+    let mtu = if mtu == 0 { u16::MAX } else { mtu } as usize;
+    if total + overhead <= mtu {
         return None;
     }
     if !V6 && packet.half(ETHERNET + 6) & DONT_FRAGMENT == 0 {

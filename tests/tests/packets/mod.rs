@@ -6,6 +6,7 @@ mod icmp;
 mod life;
 mod listeners;
 mod malformed;
+mod modes;
 mod pins;
 mod room;
 mod unsupported;
