@@ -4,6 +4,7 @@ mod attach;
 mod layout;
 mod object;
 mod pins;
+mod refusal;
 
 pub use attach::{AttachError, Attached, Mode, attach};
 pub use layout::{Keys, Layout, TickRate};
