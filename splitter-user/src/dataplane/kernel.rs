@@ -5,10 +5,11 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::Duration;
 
 use aya::Pod;
-use aya::maps::{Map, MapData, MapError, PerCpuArray, PerCpuValues};
+use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
 use aya::programs::Xdp;
 use splitter_ebpf::abi::{
     BackendCounters, MAX_SERVICES, NAT_POOLS, ROWS, SplitTable, TABLES, TrackTable, Verdicts,
+    VlanDevice,
 };
 use splitter_ebpf::flow::TICK_MASK;
 use splitter_ebpf::verdict::REASONS;
@@ -38,6 +39,7 @@ pub struct Kernel {
     track_shape: Shape,
     verdicts: PerCpuArray<MapData, Plain<Verdicts>>,
     counters: PerCpuArray<MapData, Plain<BackendCounters>>,
+    vlans: HashMap<MapData, u32, Plain<VlanDevice>>,
     rate: TickRate,
 }
 
@@ -72,6 +74,7 @@ impl Kernel {
         let (splits, tracks) = (loaded.take_map("SPLITS")?, loaded.take_map("TRACKS")?);
         let verdicts = PerCpuArray::try_from(loaded.take_map("VERDICTS")?)?;
         let counters = PerCpuArray::try_from(loaded.take_map("COUNTERS")?)?;
+        let vlans = HashMap::try_from(loaded.take_map("VLAN_DEVICES")?)?;
         let l = &mut loaded;
         let endpoint_tags = mapped(l, "ENDPOINT_TAGS", buckets)?;
         let endpoints = mapped(l, "ENDPOINTS", buckets * 4)?;
@@ -105,6 +108,7 @@ impl Kernel {
             track_shape: shape::<TrackTable>()?,
             verdicts,
             counters,
+            vlans,
             rate,
         })
     }
@@ -256,6 +260,25 @@ impl DataPlane for Kernel {
 
     fn duration_of(&self, ticks: u32) -> Duration {
         self.rate.duration(ticks)
+    }
+
+    fn set_vlan_devices(&mut self, devices: &BTreeMap<u32, VlanDevice>) -> Result<(), PlaneError> {
+        let failed = aya("say which devices are VLANs");
+        let mut there = BTreeMap::new();
+        for entry in self.vlans.iter() {
+            let (index, Plain(device)) = entry.map_err(&failed)?;
+            there.insert(index, device);
+        }
+        for index in there.keys().filter(|index| !devices.contains_key(index)) {
+            self.vlans.remove(index).map_err(&failed)?;
+        }
+        for (index, device) in devices {
+            if there.get(index) != Some(device) {
+                let device = Plain(*device);
+                self.vlans.insert(index, device, 0).map_err(&failed)?;
+            }
+        }
+        Ok(())
     }
 
     fn counters(&self, backend: u16) -> Result<BackendCounters, PlaneError> {
