@@ -1,5 +1,7 @@
 //! What operators do to an agent.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -49,6 +51,17 @@ impl Agent {
     /// `get services NAME -o json`.
     pub fn service(&self, name: &str) -> Result<Value> {
         self.json(&format!("get services {name}"))
+    }
+
+    /// What its metrics say now.
+    pub fn metrics(&self) -> Result<String> {
+        self.balancer.enter(|| {
+            let mut stream = TcpStream::connect(("127.0.0.1", 9901))?;
+            stream.write_all(b"GET /metrics HTTP/1.0\r\nHost: metrics\r\n\r\n")?;
+            let mut text = String::new();
+            stream.read_to_string(&mut text)?;
+            Ok(text)
+        })
     }
 
     /// The number of pinned flows of a track, as `get services` says it (at most a second old).

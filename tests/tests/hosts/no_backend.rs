@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Result as Io};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 
 use anyhow::Result;
-use lab::{BRIEF, SOON, Service, Site, VIP_V4, VIP_V6};
+use lab::{BRIEF, SOON, Service, Site, VIP_V4, VIP_V6, await_until};
 
 /// A site whose only backends are drained, so that new flows get what `no_backend` says.
 fn deserted(service: &Service, port: u16, no_backend: &str) -> Result<Site> {
@@ -36,9 +36,24 @@ fn ask(site: &Site, target: SocketAddr) -> Io<usize> {
     socket.recv(&mut [0; 64])
 }
 
+/// How often a reason was counted, once the metrics say that it was at all.
+fn counted(site: &Site, reason: &str) -> Result<f64> {
+    let label = format!("reason=\"{reason}\"");
+    let count = || -> Option<f64> {
+        let metrics = site.agent.metrics().ok()?;
+        let line = metrics.lines().find(|line| line.contains(&label))?;
+        line.rsplit(' ').next()?.parse().ok()
+    };
+    await_until(SOON, reason, || count().is_some_and(|count| count > 0.5))?;
+    Ok(count().unwrap())
+}
+
 #[test]
 fn connect_is_refused_at_once_by_a_rst_or_by_port_unreachable() -> Result<()> {
-    for no_backend in ["reset", "unreachable"] {
+    for (no_backend, reason) in [
+        ("reset", "no_backend_reset"),
+        ("unreachable", "no_backend_unreachable"),
+    ] {
         let site = deserted(&Service::web(&[("canary", "100%")]), 80, no_backend)?;
         for vip in [VIP_V4, VIP_V6] {
             let error = dial(&site, SocketAddr::new(vip, 80)).unwrap_err();
@@ -49,6 +64,8 @@ fn connect_is_refused_at_once_by_a_rst_or_by_port_unreachable() -> Result<()> {
                 "{no_backend}, {vip}: {error}"
             );
         }
+        let syns = counted(&site, reason)?;
+        assert!((syns - 2.0).abs() < 0.5, "{syns} SYNs to two VIPs");
     }
     Ok(())
 }
