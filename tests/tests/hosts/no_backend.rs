@@ -44,12 +44,16 @@ fn counted(site: &Site, reason: &str) -> Result<u64> {
     site.agent.verdicts(reason)
 }
 
+/// In the lab an answer may come before `connect` has let go of its socket. A RST waits for that; an
+/// ICMP error is forgotten (`TcpExtLockDroppedIcmps`), and the next SYN's is believed.
+const SYNS: [(&str, &str, u64); 2] = [
+    ("reset", "no_backend_reset", 2),
+    ("unreachable", "no_backend_unreachable", 4),
+];
+
 #[test]
-fn connect_is_refused_at_once_by_a_rst_or_by_port_unreachable() -> Result<()> {
-    for (no_backend, reason) in [
-        ("reset", "no_backend_reset"),
-        ("unreachable", "no_backend_unreachable"),
-    ] {
+fn connect_is_refused_at_once_by_a_rst_and_by_port_unreachable() -> Result<()> {
+    for (no_backend, reason, most) in SYNS {
         let site = deserted(&Service::web(&[("canary", "100%")]), 80, no_backend)?;
         for vip in [VIP_V4, VIP_V6] {
             let error = dial(&site, SocketAddr::new(vip, 80)).unwrap_err();
@@ -60,7 +64,8 @@ fn connect_is_refused_at_once_by_a_rst_or_by_port_unreachable() -> Result<()> {
                 "{no_backend}, {vip}: {error}"
             );
         }
-        assert_eq!(counted(&site, reason)?, 2, "one SYN to each VIP");
+        let syns = counted(&site, reason)?;
+        assert!((2..=most).contains(&syns), "{no_backend}: {syns} SYNs");
     }
     Ok(())
 }
