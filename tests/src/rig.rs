@@ -11,7 +11,7 @@ mod run;
 mod service;
 mod told;
 
-pub use network::{isolate, route_to_clients};
+pub use network::{isolate, limit_clients, route_to_clients};
 pub use packet::{BALANCER_MAC, CLIENT_MAC, Echo, Segment, mac_of, tcp, udp};
 pub use run::{DROP, Outcome, PASS, REDIRECT, Runner, TX};
 pub use service::{Plan, Server, Service, all, split};

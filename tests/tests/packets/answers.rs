@@ -3,6 +3,8 @@
 mod limits;
 mod no_backend;
 mod refusals;
+mod tags;
+mod too_big;
 
 use anyhow::Result;
 use lab::rig::{Rig, Segment, Told, tcp, udp};
