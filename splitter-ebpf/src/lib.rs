@@ -6,6 +6,7 @@
 #![no_std]
 
 pub mod abi;
+pub mod answer;
 pub mod checksum;
 pub mod decap;
 #[cfg(feature = "bench")]

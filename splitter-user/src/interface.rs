@@ -16,6 +16,8 @@ use rtnetlink::packet_route::link::{
     InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, LinkXdp, XdpAttached,
 };
 
+use crate::nexthop::Tag;
+
 /// Why an interface cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum InterfaceError {
@@ -113,6 +115,8 @@ pub struct Interface {
     pub kind: Option<String>,
     /// The other end's number: of a veth in this same namespace, or of the interface below.
     pub link: Option<u32>,
+    /// The tag that it stands for, if it does (IEEE 802.1Q).
+    pub tag: Option<Tag>,
     /// Its XDP program.
     pub xdp: Option<Xdp>,
 }
@@ -167,6 +171,11 @@ impl Interface {
     pub fn gro(&self) -> Option<bool> {
         ethtool::gro(&self.name).ok()
     }
+
+    /// Whether its driver takes VLAN tags off incoming frames, where it can tell.
+    pub fn strips_tags(&self) -> Option<bool> {
+        ethtool::strips_tags(&self.name).ok()
+    }
 }
 
 /// All interfaces of this network namespace.
@@ -211,10 +220,11 @@ fn interface(link: LinkMessage) -> Interface {
         loopback: flags.contains(LinkFlags::Loopback),
         kind: None,
         link: None,
+        tag: None,
         xdp: None,
     };
     let ethernet = link.header.link_layer_type == LinkLayerType::Ether;
-    let mut elsewhere = false;
+    let (mut elsewhere, mut infos) = (false, Vec::new());
     for attribute in link.attributes {
         match attribute {
             LinkAttribute::IfName(name) => interface.name = name,
@@ -222,7 +232,7 @@ fn interface(link: LinkMessage) -> Interface {
             LinkAttribute::Address(address) if ethernet => interface.mac = address.try_into().ok(),
             LinkAttribute::Link(index) => interface.link = Some(index),
             LinkAttribute::LinkNetNsId(_) => elsewhere = true,
-            LinkAttribute::LinkInfo(infos) => interface.kind = infos.iter().find_map(kind),
+            LinkAttribute::LinkInfo(found) => infos = found,
             LinkAttribute::Xdp(attributes) => interface.xdp = xdp(&attributes),
             _ => {}
         }
@@ -230,6 +240,8 @@ fn interface(link: LinkMessage) -> Interface {
     if elsewhere {
         interface.link = None;
     }
+    interface.kind = infos.iter().find_map(kind);
+    interface.tag = Tag::of(&infos, interface.link);
     interface
 }
 

@@ -23,6 +23,7 @@ mod heavy;
 mod hosts;
 mod leftovers;
 pub mod load;
+pub mod memory;
 pub mod model;
 mod namespace;
 mod nginx;
