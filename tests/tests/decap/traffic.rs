@@ -10,30 +10,38 @@ use lab::{BACKENDS, BackendHost, Encapsulator, Hosts, VIP_V4, VIP_V6};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const PORT: u16 = 8080;
-const DATAGRAMS: u32 = 200;
+/// Datagrams of one exchange.
+pub const DATAGRAMS: u32 = 200;
 
-/// Hosts, with a tunnel from the balancer to the first backend.
-struct Tunnelled {
-    hosts: Hosts,
-    backend: BackendHost,
-    encapsulator: Encapsulator,
+/// Hosts whose balancer is only a router, with a tunnel to the first backend for what goes to the VIPs.
+pub struct Tunnelled {
+    /// The hosts.
+    pub hosts: Hosts,
+    /// The one that the tunnel ends at.
+    pub backend: BackendHost,
 }
 
 impl Tunnelled {
-    fn new() -> Result<Self> {
+    /// Hosts without a tunnel.
+    pub fn prepare() -> Result<Self> {
         let hosts = Hosts::new()?;
         // The VIPs are no neighbours of the client: the balancer routes to them.
         hosts.client.ip(&format!(
             "route add {VIP_V4}/32 via 198.18.1.1\nroute add {VIP_V6}/128 via 2001:db8:1::1\n"
         ))?;
+        hosts.balancer.ip(&format!(
+            "addr del {VIP_V4}/32 dev lo\naddr del {VIP_V6}/128 dev eth0\n"
+        ))?;
         let backend = BackendHost::new(&hosts.backends)?;
+        Ok(Self { hosts, backend })
+    }
+
+    /// Hosts with our own sender.
+    fn new() -> Result<(Self, Encapsulator)> {
+        let tunnelled = Self::prepare()?;
         let [first, ..] = BACKENDS;
-        let encapsulator = Encapsulator::start(&hosts.balancer, (first.v4, first.v6))?;
-        Ok(Self {
-            hosts,
-            backend,
-            encapsulator,
-        })
+        let encapsulator = Encapsulator::start(&tunnelled.hosts.balancer, (first.v4, first.v6))?;
+        Ok((tunnelled, encapsulator))
     }
 
     fn setup(&self, mode: &str) -> Result<()> {
@@ -44,7 +52,7 @@ impl Tunnelled {
     }
 
     /// Sends `bytes` octets to the VIP and reads them all back.
-    fn echo(&self, vip: IpAddr, bytes: usize) -> Result<()> {
+    pub fn echo(&self, vip: IpAddr, bytes: usize) -> Result<()> {
         let at = SocketAddr::new(vip, PORT);
         let listener = self.hosts.backends.enter(|| TcpListener::bind(at))?;
         let server = std::thread::spawn(move || -> Result<()> {
@@ -78,7 +86,7 @@ impl Tunnelled {
     }
 
     /// Datagrams one by one, each with an answer that has to be it.
-    fn datagrams(&self, vip: IpAddr) -> Result<()> {
+    pub fn datagrams(&self, vip: IpAddr) -> Result<()> {
         let at = SocketAddr::new(vip, PORT);
         let socket = self.hosts.backends.enter(|| UdpSocket::bind(at))?;
         socket.set_read_timeout(Some(PATIENCE))?;
@@ -131,7 +139,7 @@ fn pattern(bytes: usize) -> Vec<u8> {
 }
 
 fn transfers(mode: &str) -> Result<()> {
-    let tunnelled = Tunnelled::new()?;
+    let (tunnelled, encapsulator) = Tunnelled::new()?;
     tunnelled.setup(mode)?;
     for (vip, counter) in [(VIP_V4, "decapsulated_v4"), (VIP_V6, "decapsulated_v6")] {
         tunnelled
@@ -143,7 +151,7 @@ fn transfers(mode: &str) -> Result<()> {
         assert!(tunnelled.backend.counted(counter)? > u64::from(DATAGRAMS));
     }
     // The backend had told the client what fits.
-    assert_eq!(tunnelled.encapsulator.too_big(), 0);
+    assert_eq!(encapsulator.too_big(), 0);
     for reason in [
         "malformed",
         "unwritable",
@@ -167,7 +175,7 @@ fn tcp_and_udp_arrive_through_the_tunnel_in_generic_mode() -> Result<()> {
 
 #[test]
 fn without_advmss_segments_are_too_big_for_the_tunnel() -> Result<()> {
-    let tunnelled = Tunnelled::new()?;
+    let (tunnelled, encapsulator) = Tunnelled::new()?;
     tunnelled.setup("native")?;
     tunnelled
         .hosts
@@ -183,13 +191,13 @@ fn without_advmss_segments_are_too_big_for_the_tunnel() -> Result<()> {
     let (_accepted, _) = listener.accept()?;
     stream.write_all(&pattern(20_000))?;
     lab::await_until(PATIENCE, "a segment that does not fit", || {
-        tunnelled.encapsulator.too_big() > 0
+        encapsulator.too_big() > 0
     })
 }
 
 #[test]
 fn packets_of_a_stranger_do_not_reach_the_service() -> Result<()> {
-    let tunnelled = Tunnelled::new()?;
+    let (tunnelled, _encapsulator) = Tunnelled::new()?;
     let line =
         format!("--mode ipip --vip {VIP_V4} --interface eth0 --source 198.19.99.0/24 --apply");
     tunnelled.backend.setup(&line)?.succeeded()?;

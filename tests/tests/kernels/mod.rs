@@ -4,4 +4,5 @@
 //! it.
 
 mod bonding;
+mod decap;
 mod ipvs;
