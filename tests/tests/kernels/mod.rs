@@ -5,6 +5,7 @@
 
 mod bonding;
 mod ends;
+mod decap;
 mod ipvs;
 mod scene;
 mod tunnels;
