@@ -23,7 +23,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use splitter_ebpf::abi::Pair;
+use splitter_ebpf::abi::{EndpointKind, Pair};
 use splitter_ebpf::endpoint::{flow_key_v4, flow_key_v6};
 use splitter_ebpf::flow::TICK_MASK;
 use splitter_ebpf::verdict::Reason;
@@ -52,8 +52,9 @@ pub struct Rig {
     listeners: u16,
     services: u16,
     backends: u16,
-    /// By backend endpoint: its reply record, and what it answers for.
-    replies: BTreeMap<(IpAddr, u16, u8), (u32, Vec<Pair>)>,
+    pools: u16,
+    /// By backend endpoint: its reply record, what it answers for, and as what.
+    replies: BTreeMap<(IpAddr, u16, u8), (u32, Vec<Pair>, EndpointKind)>,
     rows: flips::Rows,
 }
 
@@ -89,6 +90,7 @@ impl Rig {
             listeners: 0,
             services: 0,
             backends: 0,
+            pools: 0,
             replies: BTreeMap::new(),
             rows: flips::Rows::default(),
         })
