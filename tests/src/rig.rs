@@ -5,12 +5,14 @@
 //! a next hop over 1 gives `XDP_TX`, and over any other index `XDP_REDIRECT`.
 
 mod flips;
+mod maps;
 mod network;
 mod packet;
 mod run;
 mod service;
 mod told;
 
+pub use maps::map_of;
 pub use network::{isolate, route_to_clients};
 pub use packet::{BALANCER_MAC, CLIENT_MAC, Echo, Segment, mac_of, tcp, udp};
 pub use run::{DROP, Outcome, PASS, REDIRECT, Runner, TX};

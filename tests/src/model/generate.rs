@@ -323,7 +323,7 @@ impl Generator {
             }
             // Tags, priorities and all.
             56..70 => {
-                let mut tags = vec![0x81, 0, 0, self.one(&[7, 9])];
+                let mut tags = vec![0x81, 0, self.one(&[0, 0, 0, 0x60]), self.one(&[7, 9])];
                 if self.chance(200) {
                     tags[0..2].copy_from_slice(&[0x88, 0xa8]);
                 }

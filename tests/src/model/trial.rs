@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::{self, Write as _};
 use std::process::Command;
 
-use anyhow::{Context as _, Result, ensure};
-use aya::maps::MapData;
+use anyhow::{Result, ensure};
 use splitter_ebpf::abi::{
     BUCKET_FLOWS, Binding, Bucket, Hop as WireHop, Mode, Path, ServiceWord, track_table_index,
 };
@@ -14,7 +13,7 @@ use splitter_ebpf::verdict::{Action, Reason};
 use splitter_ebpf::wire::Family;
 use splitter_user::dataplane::mapping::Mapping;
 use splitter_user::dataplane::{DataPlane as _, FlowSlot};
-use splitter_user::loader::{Layout, Loaded, TickRate, load_at_rate};
+use splitter_user::loader::{Layout, TickRate, load_at_rate};
 use splitter_user::table::maglev::{Member, build};
 
 use super::generate::Generator;
@@ -26,7 +25,7 @@ use super::{Expected, Hop, Limits, Model, Room, Services, Step, WaysBack};
 use crate::bench::pin_to_cpu;
 use crate::rig::{
     BALANCER_MAC, DROP, Outcome, PASS, REDIRECT, Rig, Runner, SECRET, SMALL, Service, TX, isolate,
-    mac_of, route_to_clients,
+    mac_of, map_of, route_to_clients,
 };
 
 /// Packets between two looks at counters and at a small flow table.
@@ -109,7 +108,7 @@ pub fn run(seed: u64, packets: usize) -> Result<BTreeMap<&'static str, u64>> {
             result = trial.take(&step);
             steps.push(step);
         }
-        if let Err(error) = result.and_then(|()| trial.look()) {
+        if let Err(error) = result.and_then(|()| trial.look_back()) {
             let taken = steps.len();
             let steps = shortened(&world, ifindex, steps)?;
             let what = format!("{error:#}");
@@ -166,7 +165,7 @@ fn fails_at(world: &World, ifindex: u32, steps: &[Step]) -> Result<Option<usize>
             return Ok(Some(number));
         }
     }
-    Ok(trial.look().is_err().then_some(steps.len()))
+    Ok(trial.look_back().is_err().then_some(steps.len()))
 }
 
 /// Program and model, with the same in their tables.
@@ -193,7 +192,9 @@ impl Trial {
             ..SMALL
         };
         let mut loaded = load_at_rate(layout, &SECRET, STILL)?;
-        let flows = flow_table(&mut loaded, layout)?;
+        // A mapping of our own, to let time pass in.
+        let flows = map_of(&mut loaded, "FLOWS")?;
+        let flows = Mapping::of_map(flows.fd(), layout.flow_buckets as usize)?;
         let mut rig = Rig::of(loaded)?;
         let keys = rig.tables().keys;
         let routed = Hop::new([2, 0xc0, 0, 0, 0, 2], [2, 0xb0, 0, 0, 0, 2], clients);
@@ -379,6 +380,12 @@ impl Trial {
             );
         }
         ensure!(due.next().is_none(), "a flow is not in the table");
+        Ok(())
+    }
+
+    /// Compares everything, once more at the end.
+    fn look_back(&mut self) -> Result<()> {
+        self.look()?;
         for (backend, due) in &self.model.counters {
             let counted = self.rig.kernel().counters(*backend)?;
             ensure!(
@@ -466,18 +473,6 @@ impl Trial {
         let hop = Hop::new(mac, BALANCER_MAC, ifindex).by(500, Some(6));
         backend.hop = (ifindex != 0).then_some(hop);
     }
-}
-
-/// A mapping of our own of the flow table, to let time pass in.
-fn flow_table(loaded: &mut Loaded, layout: Layout) -> Result<Mapping<Bucket>> {
-    let maps = loaded.program("splitter")?.info()?.map_ids()?;
-    for id in maps.context("the kernel names no maps of the program")? {
-        let map = MapData::from_id(id)?;
-        if map.info()?.name_as_str() == Some("FLOWS") {
-            return Ok(Mapping::of_map(map.fd(), layout.flow_buckets as usize)?);
-        }
-    }
-    anyhow::bail!("the program has no map FLOWS")
 }
 
 const fn member(place: &Place, id: u16) -> Member {
