@@ -33,6 +33,13 @@ impl Difference {
         Self(self.0 + (!old) as u64 + new as u64)
     }
 
+    /// Adds another difference.
+    #[must_use]
+    #[inline(always)]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 + other.0)
+    }
+
     /// The checksum `field` after the change, both in memory order.
     #[must_use]
     #[inline(always)]
