@@ -10,11 +10,15 @@ mod flows;
 mod split;
 
 pub use backend::{
-    Backend, BackendCounters, ClientHop, Hop, LearnedHop, Mode, NatPool, Path, VlanDevice,
+    Backend, BackendCounters, ClientHop, Hop, LearnedHop, Mode, NatPool, Path, VlanDevice, Wanted,
 };
-pub use control::{Budget, Control, Meta, NoBackend, Row, Selector, ServiceWord, Tunnel, Verdicts};
+pub use control::{
+    Budget, Control, Meta, NoBackend, Row, Selector, ServiceWord, Stage, Tunnel, Verdicts,
+};
 pub use endpoint::{Binding, Endpoint, EndpointKind, Listener, Pair, Reply};
-pub use flows::{Asked, Bucket, ColdKey, FragmentKey, FragmentPath, Translation};
+pub use flows::{
+    Bucket, ColdKey, FragmentKey, FragmentPath, Pending, Reverse, Translation, Victim,
+};
 pub use split::{Affinity, SplitHeader, SplitTable, TrackTable, track_table_index};
 
 /// Version of everything in this module. Pinned maps of another version are not adopted.
@@ -36,6 +40,8 @@ pub const MAGLEV: usize = 65_537;
 pub const BUCKET_FLOWS: usize = 8;
 /// Listeners that one backend endpoint can answer for.
 pub const PAIRS: usize = 4;
+/// Places for programs that others call: see [`Stage`].
+pub const STAGES: usize = 4;
 /// Addresses of one [`NatPool`].
 pub const NAT_ADDRESSES: usize = 15;
 /// Pools that clients' addresses are translated to.

@@ -33,7 +33,21 @@ impl Difference {
         Self(self.0 + (!old) as u64 + new as u64)
     }
 
-    /// Adds another difference.
+    /// Adds a 32-bit word that was not there before, in memory order.
+    #[must_use]
+    #[inline(always)]
+    pub const fn plus(self, word: u32) -> Self {
+        Self(self.0 + word as u64)
+    }
+
+    /// The checksum of all that was added, where nothing stood before.
+    #[must_use]
+    #[inline(always)]
+    pub const fn checksum(self) -> u16 {
+        !fold(self.0)
+    }
+
+    /// Both changes.
     #[must_use]
     #[inline(always)]
     pub const fn and(self, other: Self) -> Self {

@@ -19,7 +19,7 @@ pub static DRIVE: Array<Drive, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
 /// The next IPv4 packet through the program.
 #[xdp]
 fn drive_v4(ctx: XdpContext) -> u32 {
-    let mut frame = Frame::new(&ctx);
+    let mut frame = Frame::new(ctx.ctx, 0);
     if next::<false>(&mut frame) {
         crate::split(&mut frame)
     } else {
@@ -30,7 +30,7 @@ fn drive_v4(ctx: XdpContext) -> u32 {
 /// The next IPv6 packet through the program.
 #[xdp]
 fn drive_v6(ctx: XdpContext) -> u32 {
-    let mut frame = Frame::new(&ctx);
+    let mut frame = Frame::new(ctx.ctx, 0);
     if next::<true>(&mut frame) {
         crate::split(&mut frame)
     } else {
@@ -41,7 +41,7 @@ fn drive_v6(ctx: XdpContext) -> u32 {
 /// The next IPv4 packet alone.
 #[xdp]
 fn drive_v4_floor(ctx: XdpContext) -> u32 {
-    if next::<false>(&mut Frame::new(&ctx)) {
+    if next::<false>(&mut Frame::new(ctx.ctx, 0)) {
         XDP_PASS
     } else {
         XDP_ABORTED
@@ -51,7 +51,7 @@ fn drive_v4_floor(ctx: XdpContext) -> u32 {
 /// The next IPv6 packet alone.
 #[xdp]
 fn drive_v6_floor(ctx: XdpContext) -> u32 {
-    if next::<true>(&mut Frame::new(&ctx)) {
+    if next::<true>(&mut Frame::new(ctx.ctx, 0)) {
         XDP_PASS
     } else {
         XDP_ABORTED

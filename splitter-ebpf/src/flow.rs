@@ -264,7 +264,8 @@ impl Value {
     #[inline(always)]
     pub const fn age(self, now: u32) -> u32 {
         let age = now.wrapping_sub(self.seen()) & TICK_MASK;
-        if age > TICK_MASK / 2 { 0 } else { age }
+        // 0 if the top bit is set, without a branch.
+        age & (age >> (TICK_BITS - 1)).wrapping_sub(1)
     }
 }
 

@@ -14,8 +14,11 @@ use crate::wire::{Family, ICMP, ICMPV6, TCP, UDP, WireAddress, WirePort};
 pub trait Packet {
     /// Whether the first `length` bytes are there.
     fn has(&self, length: usize) -> bool;
-    /// Bytes in the frame.
-    fn length(&self) -> usize;
+    /// Whether the whole frame has `length` bytes: of a frame in several buffers, [`has`](Packet::has)
+    /// speaks of the first alone.
+    fn holds(&self, length: usize) -> bool {
+        self.has(length)
+    }
     /// The byte at `at`.
     fn byte(&self, at: usize) -> u8;
     /// Two bytes at `at`.
@@ -108,7 +111,7 @@ pub enum Parsed {
     NotIp,
 }
 
-/// Reads the headers of `packet`.
+/// Reads the headers of `packet`, an untagged frame.
 #[inline(always)]
 pub fn parse(packet: &impl Packet) -> Parsed {
     if !packet.has(ETHERNET) {
@@ -117,7 +120,6 @@ pub fn parse(packet: &impl Packet) -> Parsed {
     match packet.half(12) {
         ETHERTYPE_IPV4 => parse_v4(packet),
         ETHERTYPE_IPV6 => parse_v6(packet),
-        ETHERTYPE_VLAN | ETHERTYPE_QINQ => parse_tagged(packet),
         _ => Parsed::NotIp,
     }
 }
@@ -195,7 +197,7 @@ fn payload_v6(packet: &impl Packet) -> usize {
 /// broken one is sent on as a reply.
 #[inline(always)]
 fn echo(packet: &impl Packet, header: usize, length: usize) -> What {
-    if length >= header + ICMP_HEADER && ETHERNET + length <= packet.length() {
+    if length >= header + ICMP_HEADER && packet.holds(ETHERNET + length) {
         What::EchoRequest
     } else {
         What::Fate(Reason::Malformed)
@@ -253,59 +255,125 @@ fn parse_v6(packet: &impl Packet) -> Parsed {
     })
 }
 
-/// Looks through up to two tags for a destination address.
+/// What lies behind a VLAN tag (IEEE 802.1Q), as far as it says whom the packet concerns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tagged {
+    /// Source address.
+    pub source: WireAddress,
+    /// Destination address.
+    pub destination: WireAddress,
+    /// Their family.
+    pub family: Family,
+    /// The tag's control information, host order.
+    pub control: u16,
+    /// There is a second tag, or the only one is of a service provider's kind (IEEE 802.1ad).
+    pub stacked: bool,
+    /// It is an ICMP or ICMPv6 packet, whose addresses need not be those it concerns.
+    pub icmp: bool,
+}
+
+/// Whether the frame bears a VLAN tag.
+#[must_use]
 #[inline(always)]
-fn parse_tagged(packet: &impl Packet) -> Parsed {
+pub fn is_tagged(packet: &impl Packet) -> bool {
+    packet.has(ETHERNET) && matches!(packet.half(12), ETHERTYPE_VLAN | ETHERTYPE_QINQ)
+}
+
+/// Looks through up to two tags for addresses.
+#[must_use]
+#[inline(always)]
+pub fn parse_tagged(packet: &impl Packet) -> Option<Tagged> {
     if !packet.has(ETHERNET + 4) {
-        return Parsed::NotIp;
+        return None;
     }
+    let control = u16::from_be(packet.half(14));
+    let foreign = packet.half(12) == ETHERTYPE_QINQ;
     match packet.half(16) {
         ETHERTYPE_VLAN | ETHERTYPE_QINQ if packet.has(ETHERNET + 8) => {
-            tagged_destination(packet, packet.half(20), ETHERNET + 8)
+            behind_tags(packet, packet.half(20), ETHERNET + 8, control, true)
         }
-        ethertype => tagged_destination(packet, ethertype, ETHERNET + 4),
+        ethertype => behind_tags(packet, ethertype, ETHERNET + 4, control, foreign),
     }
 }
 
 #[inline(always)]
-fn tagged_destination(packet: &impl Packet, ethertype: u16, at: usize) -> Parsed {
-    let (destination, family) = match ethertype {
-        ETHERTYPE_IPV4 if packet.has(at + IPV4) => {
-            (WireAddress::v4(packet.word(at + 16)), Family::V4)
-        }
-        ETHERTYPE_IPV6 if packet.has(at + IPV6) => (address_v6(packet, at + 24), Family::V6),
-        _ => return Parsed::NotIp,
+fn behind_tags(
+    packet: &impl Packet,
+    ethertype: u16,
+    at: usize,
+    control: u16,
+    stacked: bool,
+) -> Option<Tagged> {
+    let (source, destination, family, protocol) = match ethertype {
+        ETHERTYPE_IPV4 if packet.has(at + IPV4) => (
+            WireAddress::v4(packet.word(at + 12)),
+            WireAddress::v4(packet.word(at + 16)),
+            Family::V4,
+            packet.byte(at + 9),
+        ),
+        ETHERTYPE_IPV6 if packet.has(at + IPV6) => (
+            address_v6(packet, at + 8),
+            address_v6(packet, at + 24),
+            Family::V6,
+            packet.byte(at + 6),
+        ),
+        _ => return None,
     };
-    Parsed::Portless(Portless {
+    Some(Tagged {
+        source,
         destination,
         family,
-        what: What::Fate(Reason::VlanTag),
+        control,
+        stacked,
+        icmp: protocol == ICMP || protocol == ICMPV6,
     })
 }
 
-/// Whether the lengths of a segment of `family` agree with each other and with the frame, and then
-/// whether it carries data. Frames may be longer than their packet (Ethernet padding).
+/// How long a segment is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// Bytes of the IP packet, header included.
+    pub total: usize,
+    /// It carries data.
+    pub payload: bool,
+}
+
+/// How long a segment of `family` is, if its lengths agree with each other and with the frame. Frames
+/// may be longer than their packet (Ethernet padding).
 #[must_use]
 #[inline(always)]
-pub fn payload(packet: &impl Packet, segment: &Segment, family: Family) -> Option<bool> {
-    let (l4, length) = match family {
-        Family::V4 => (ETHERNET + IPV4, total_v4(packet).checked_sub(IPV4)?),
-        Family::V6 => (ETHERNET + IPV6, payload_v6(packet)),
+pub fn extent(packet: &impl Packet, segment: &Segment, family: Family) -> Option<Extent> {
+    let (l4, total, length) = match family {
+        Family::V4 => {
+            let total = total_v4(packet);
+            (ETHERNET + IPV4, total, total.checked_sub(IPV4)?)
+        }
+        Family::V6 => {
+            let length = payload_v6(packet);
+            (ETHERNET + IPV6, IPV6 + length, length)
+        }
     };
-    if l4 + length > packet.length() {
+    if !packet.holds(ETHERNET + total) {
         return None;
     }
-    if segment.protocol == TCP {
+    let payload = if segment.protocol == TCP {
         // Parsing confirmed it; the verifier has forgotten it by now.
         if !packet.has(l4 + TCP_HEADER) {
             return None;
         }
         let header = (packet.byte(l4 + 12) >> 4) as usize * 4;
-        (header >= TCP_HEADER && header <= length).then_some(length > header)
+        if header < TCP_HEADER || header > length {
+            return None;
+        }
+        length > header
     } else {
         let datagram = u16::from_be(packet.half(l4 + 4)) as usize;
-        (datagram >= UDP_HEADER && datagram <= length).then_some(datagram > UDP_HEADER)
-    }
+        if datagram < UDP_HEADER || datagram > length {
+            return None;
+        }
+        datagram > UDP_HEADER
+    };
+    Some(Extent { total, payload })
 }
 
 /// A frame in a slice, for the host.
@@ -315,9 +383,6 @@ pub struct Frame<'a>(pub &'a mut [u8]);
 impl Packet for Frame<'_> {
     fn has(&self, length: usize) -> bool {
         self.0.len() >= length
-    }
-    fn length(&self) -> usize {
-        self.0.len()
     }
     fn byte(&self, at: usize) -> u8 {
         self.0[at]

@@ -1,7 +1,7 @@
 //! The XDP program: one exhaustive match from verdict to XDP action.
 #![no_std]
 #![no_main]
-#![feature(core_intrinsics)]
+#![feature(asm_experimental_arch, core_intrinsics)]
 #![expect(
     internal_features,
     reason = "compare-and-exchange is not in core::sync::atomic for BPF"
@@ -14,32 +14,53 @@ mod program;
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
+use program::outcome::Outcome;
 use program::packet::Frame;
 use splitter_ebpf::verdict::Action;
 
-/// Splits the traffic of the host's listeners.
-#[xdp]
+/// Splits the traffic of the host's listeners. Takes frames in several buffers too (`xdp.frags`).
+#[xdp(frags)]
 #[inline(always)]
 fn splitter(ctx: XdpContext) -> u32 {
-    split(&mut Frame::new(&ctx))
+    split(&mut Frame::new(ctx.ctx, 0))
+}
+
+/// Goes on with frames that are no plain TCP or UDP segments.
+#[xdp(frags)]
+fn splitter_unusual(ctx: XdpContext) -> u32 {
+    let mut frame = program::stage::taken_over(&ctx);
+    let outcome = program::unusual::unusual(&mut frame);
+    act(&mut frame, outcome)
 }
 
 #[inline(always)]
 fn split(frame: &mut Frame) -> u32 {
-    let (reason, hop) = program::classify(frame);
-    program::telemetry::count(reason);
-    match reason.action() {
-        Action::Forward => frame.transmit(&hop),
-        Action::Pass => XDP_PASS,
-        Action::Drop | Action::Answer => XDP_DROP,
+    let outcome = program::classify(frame);
+    act(frame, outcome)
+}
+
+/// Counts a verdict and does what it says.
+#[inline(always)]
+fn act(frame: &mut Frame, outcome: Outcome) -> u32 {
+    program::telemetry::count(outcome.reason());
+    if outcome.is(Action::Forward) {
+        return frame.transmit(outcome);
     }
+    if outcome.is(Action::Pass) {
+        let tag = frame.tag();
+        if tag != 0 && program::vlan::put_tag(frame.context(), tag.into()) != 0 {
+            return XDP_DROP;
+        }
+        return XDP_PASS;
+    }
+    XDP_DROP
 }
 
 /// Run by the agent alone (`BPF_PROG_TEST_RUN`): writes `bpf_jiffies64` and the monotonic clock in
 /// nanoseconds into the first 16 bytes of the frame, both in host order.
 #[xdp]
 fn splitter_clock(ctx: XdpContext) -> u32 {
-    program::clock::write(&mut Frame::new(&ctx))
+    program::clock::write(&mut Frame::new(ctx.ctx, 0))
 }
 
 /// Does nothing: the floor that the bench measures against.

@@ -5,7 +5,7 @@
 
 use crate::abi::Hop;
 use crate::checksum::Difference;
-use crate::headers::{ETHERNET, IPV4, IPV6, PacketMut, TCP_HEADER};
+use crate::headers::{ETHERNET, IPV4, IPV6, Packet, PacketMut, TCP_HEADER};
 use crate::wire::{Family, TCP, WireAddress, WirePort};
 
 /// Which end of a segment is rewritten.
@@ -17,37 +17,133 @@ pub enum End {
     Destination,
 }
 
+/// Where a packet's headers begin, in bytes from the frame's start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layers {
+    /// The IP header.
+    pub l3: usize,
+    /// The TCP, UDP or ICMP header.
+    pub l4: usize,
+}
+
+impl Layers {
+    /// Those of an untagged frame without IPv4 options and IPv6 extension headers.
+    #[must_use]
+    #[inline(always)]
+    pub const fn plain(family: Family) -> Self {
+        let header = match family {
+            Family::V4 => IPV4,
+            Family::V6 => IPV6,
+        };
+        Self {
+            l3: ETHERNET,
+            l4: ETHERNET + header,
+        }
+    }
+}
+
 /// Whether the packet may take one more hop.
 #[must_use]
 #[inline(always)]
-pub fn may_hop(packet: &impl PacketMut, family: Family) -> bool {
+pub fn may_hop(packet: &impl Packet, family: Family) -> bool {
     match family {
         Family::V4 => packet.byte(ETHERNET + 8) > 1,
         Family::V6 => packet.byte(ETHERNET + 7) > 1,
     }
 }
 
-/// Puts `address` and `port` at one end of a parsed TCP or UDP segment, takes one hop off its TTL,
-/// and updates the checksums.
+/// Takes one hop off the TTL or hop limit, and updates IPv4's header checksum.
 #[inline(always)]
-pub fn translate(
+pub fn take_hop(packet: &mut impl PacketMut, family: Family, l3: usize) {
+    match family {
+        Family::V4 => {
+            let difference = take_hop_v4(packet, l3);
+            update_v4(packet, l3, difference);
+        }
+        Family::V6 => {
+            let hop_limit = packet.byte(l3 + 7).wrapping_sub(1);
+            packet.set_byte(l3 + 7, hop_limit);
+        }
+    }
+}
+
+/// Takes a hop off, and gives back what that means for the header's checksum.
+#[inline(always)]
+fn take_hop_v4(packet: &mut impl PacketMut, l3: usize) -> Difference {
+    // TTL and protocol share a 16-bit word of the header's checksum.
+    let hop = packet.half(l3 + 8);
+    let [ttl, protocol] = hop.to_ne_bytes();
+    let next = u16::from_ne_bytes([ttl.wrapping_sub(1), protocol]);
+    packet.set_half(l3 + 8, next);
+    Difference::NONE.half(hop, next)
+}
+
+#[inline(always)]
+fn update_v4(packet: &mut impl PacketMut, l3: usize, difference: Difference) {
+    let sum = difference.apply(packet.half(l3 + 10));
+    packet.set_half(l3 + 10, sum);
+}
+
+/// Puts `address` at one end of a packet and takes one hop off its TTL, and updates IPv4's header
+/// checksum. Gives back what the address means for a checksum over the pseudo header (RFC 9293 section
+/// 3.1, RFC 8200 section 8.1).
+#[inline(always)]
+pub fn forward_address(
     packet: &mut impl PacketMut,
     family: Family,
-    protocol: u8,
+    l3: usize,
     end: End,
     address: WireAddress,
+) -> Difference {
+    match family {
+        Family::V4 => {
+            let difference = put_v4(packet, l3, end, address);
+            let hop = take_hop_v4(packet, l3);
+            update_v4(packet, l3, difference.and(hop));
+            difference
+        }
+        Family::V6 => {
+            take_hop(packet, family, l3);
+            put_v6(packet, l3, end, address)
+        }
+    }
+}
+
+/// The same without taking a hop off.
+#[inline(always)]
+pub fn put_address(
+    packet: &mut impl PacketMut,
+    family: Family,
+    l3: usize,
+    end: End,
+    address: WireAddress,
+) -> Difference {
+    match family {
+        Family::V4 => {
+            let difference = put_v4(packet, l3, end, address);
+            update_v4(packet, l3, difference);
+            difference
+        }
+        Family::V6 => put_v6(packet, l3, end, address),
+    }
+}
+
+/// Puts `port` at one end of a TCP or UDP segment and updates its checksum by that and `difference`.
+#[inline(always)]
+pub fn put_port(
+    packet: &mut impl PacketMut,
+    l4: usize,
+    protocol: u8,
+    end: End,
     port: WirePort,
+    difference: Difference,
 ) {
-    let (l4, difference) = match family {
-        Family::V4 => (ETHERNET + IPV4, address_v4(packet, end, address.0[0])),
-        Family::V6 => (ETHERNET + IPV6, address_v6(packet, end, address)),
-    };
-    let port_at = match end {
+    let at = match end {
         End::Source => l4,
         End::Destination => l4 + 2,
     };
-    let difference = difference.half(packet.half(port_at), port.0);
-    packet.set_half(port_at, port.0);
+    let difference = difference.half(packet.half(at), port.0);
+    packet.set_half(at, port.0);
     if protocol == TCP {
         // Always so for a parsed segment; said once more because the verifier has forgotten it.
         if packet.has(l4 + TCP_HEADER) {
@@ -60,28 +156,38 @@ pub fn translate(
     }
 }
 
+/// Puts `address` and `port` at one end of a TCP or UDP segment, takes one hop off its TTL, and updates
+/// the checksums.
 #[inline(always)]
-fn address_v4(packet: &mut impl PacketMut, end: End, address: u32) -> Difference {
-    let at = ETHERNET
+pub fn translate(
+    packet: &mut impl PacketMut,
+    family: Family,
+    layers: Layers,
+    protocol: u8,
+    end: End,
+    address: WireAddress,
+    port: WirePort,
+) {
+    let difference = forward_address(packet, family, layers.l3, end, address);
+    put_port(packet, layers.l4, protocol, end, port, difference);
+}
+
+#[inline(always)]
+fn put_v4(packet: &mut impl PacketMut, l3: usize, end: End, address: WireAddress) -> Difference {
+    let at = l3
         + match end {
             End::Source => 12,
             End::Destination => 16,
         };
+    let address = address.0[0];
     let difference = Difference::NONE.word(packet.word(at), address);
     packet.set_word(at, address);
-    // TTL and protocol share a 16-bit word of the header's checksum.
-    let hop = packet.half(ETHERNET + 8);
-    let [ttl, protocol] = hop.to_ne_bytes();
-    let next = u16::from_ne_bytes([ttl.wrapping_sub(1), protocol]);
-    packet.set_half(ETHERNET + 8, next);
-    let sum = difference.half(hop, next).apply(packet.half(ETHERNET + 10));
-    packet.set_half(ETHERNET + 10, sum);
     difference
 }
 
 #[inline(always)]
-fn address_v6(packet: &mut impl PacketMut, end: End, address: WireAddress) -> Difference {
-    let at = ETHERNET
+fn put_v6(packet: &mut impl PacketMut, l3: usize, end: End, address: WireAddress) -> Difference {
+    let at = l3
         + match end {
             End::Source => 8,
             End::Destination => 24,
@@ -92,8 +198,6 @@ fn address_v6(packet: &mut impl PacketMut, end: End, address: WireAddress) -> Di
         .long(packet.long(at + 8), second);
     packet.set_long(at, first);
     packet.set_long(at + 8, second);
-    let hop_limit = packet.byte(ETHERNET + 7).wrapping_sub(1);
-    packet.set_byte(ETHERNET + 7, hop_limit);
     difference
 }
 
@@ -108,7 +212,7 @@ pub fn macs(packet: &mut impl PacketMut, hop: &Hop) {
 /// The hop back to where the packet came from over `ifindex`: its MAC addresses swapped.
 #[must_use]
 #[inline(always)]
-pub fn hop_back(packet: &impl PacketMut, ifindex: u32) -> Hop {
+pub fn hop_back(packet: &impl Packet, ifindex: u32) -> Hop {
     let (a, b, c) = (packet.word(0), packet.word(4), packet.word(8));
     // The source begins in the middle of the second word; memory order is kept by 64-bit shifts.
     let destination = a as u64 | ((b as u64) << 32);

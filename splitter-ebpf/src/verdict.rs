@@ -24,6 +24,36 @@ impl Action {
             Self::Drop | Self::Answer => "drop",
         }
     }
+
+    /// The reasons with this action, a bit for the number of each: a bit test takes the packet path less
+    /// than a table.
+    #[must_use]
+    #[inline(always)]
+    pub const fn reasons(self) -> u64 {
+        const fn gather(action: Action) -> u64 {
+            let mut set = 0;
+            let mut i = 0;
+            while i < Reason::ALL.len() {
+                if Reason::ALL[i].action() as u8 == action as u8 {
+                    set |= 1 << Reason::ALL[i] as u8;
+                }
+                i += 1;
+            }
+            set
+        }
+        const SETS: [u64; 4] = [
+            gather(Action::Forward),
+            gather(Action::Pass),
+            gather(Action::Drop),
+            gather(Action::Answer),
+        ];
+        match self {
+            Self::Forward => SETS[0],
+            Self::Pass => SETS[1],
+            Self::Drop => SETS[2],
+            Self::Answer => SETS[3],
+        }
+    }
 }
 
 macro_rules! reasons {
@@ -45,6 +75,15 @@ macro_rules! reasons {
             pub const fn action(self) -> Action {
                 match self {
                     $(Self::$variant => Action::$action,)+
+                }
+            }
+
+            /// The reason with this number, if there is one.
+            #[must_use]
+            pub const fn from_bits(bits: u8) -> Option<Self> {
+                match bits {
+                    $($number => Some(Self::$variant),)+
+                    _ => None,
                 }
             }
 

@@ -4,12 +4,14 @@
 //! once. [`Config::from_path`] is the only function of the pure core that reads a file.
 
 mod check;
+mod forwarding;
 mod read;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use crate::diagnostic::{Diagnostics, Report};
+pub use forwarding::{Nat, Tunnel};
 use read::Table;
 
 /// What the agent needs to know before it starts; checked.
@@ -33,6 +35,10 @@ pub struct Config {
     pub metrics: Metrics,
     /// Sizes.
     pub limits: Limits,
+    /// What clients are translated to, in mode `fullnat`.
+    pub nat: Nat,
+    /// Where outer source addresses are taken from, in mode `ipip`.
+    pub tunnel: Tunnel,
 }
 
 /// How XDP is attached.
@@ -73,6 +79,8 @@ pub struct Limits {
     pub backends: u32,
     /// Most flows.
     pub flows: u32,
+    /// Most new flows that each CPU pins in a second; 0: as many as come.
+    pub new_flows_per_second: u32,
 }
 
 impl Default for Limits {
@@ -81,6 +89,7 @@ impl Default for Limits {
             services: 256,
             backends: 4_096,
             flows: 1_000_000,
+            new_flows_per_second: 0,
         }
     }
 }
@@ -121,6 +130,12 @@ impl Config {
         report.finish(config)
     }
 
+    /// What can be used but is hardly meant, for people.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        self.tunnel.warnings()
+    }
+
     /// The defaults of an instance; without interfaces.
     fn of_instance(name: String) -> Self {
         Self {
@@ -134,6 +149,8 @@ impl Config {
                 listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9_901)),
             },
             limits: Limits::default(),
+            nat: Nat::default(),
+            tunnel: Tunnel::default(),
             name,
         }
     }
@@ -150,8 +167,10 @@ impl Config {
                 "resources",
                 "metrics",
                 "limits",
+                "nat",
+                "tunnel",
             ],
-            &["nat", "tunnel", "roles"],
+            &["roles"],
             report,
         );
         let name = check::name(root, report).unwrap_or_else(|| "splitter".to_owned());
@@ -179,6 +198,12 @@ impl Config {
         }
         if let Some(limits) = root.table("limits", report) {
             check::limits(&limits, &mut config.limits, report);
+        }
+        if let Some(nat) = root.table("nat", report) {
+            forwarding::nat(&nat, &mut config.nat, report);
+        }
+        if let Some(tunnel) = root.table("tunnel", report) {
+            forwarding::tunnel(&tunnel, &mut config.tunnel, report);
         }
         config
     }

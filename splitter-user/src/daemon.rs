@@ -227,6 +227,17 @@ async fn serve(
 }
 
 fn tell_conditions(config: &Config, writer: &Handle, attached: &[Attached]) {
+    for warning in config.warnings() {
+        tracing::warn!(warning, "configuration");
+    }
+    let shared = host::local_ports().and_then(|local| host::overlap(&config.nat.ports, &local));
+    if let Some(message) = shared {
+        tracing::warn!(message, "ports of [nat]");
+        writer.tell(Request::Condition(
+            ConditionKind::PortOverlap,
+            Some(message),
+        ));
+    }
     let generic: Vec<&str> = attached
         .iter()
         .filter(|a| a.mode == XdpMode::Generic)

@@ -9,6 +9,7 @@ pub mod mapping;
 pub mod memory;
 mod sys;
 mod tables;
+mod translated;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -5,6 +5,7 @@ mod error;
 mod instance;
 mod kernel;
 mod locks;
+mod ports;
 mod privileges;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ pub use self::bpffs::{Bpffs, ensure_bpffs, is_bpffs};
 pub use self::error::HostError;
 pub use self::instance::lock_instance;
 pub use self::kernel::{OLDEST_KERNEL, check_kernel, kernel_release};
+pub use self::ports::{local_ports, overlap};
 pub use self::privileges::{check_privileges, missing_capabilities};
 
 pub(crate) use self::locks::lock_holder;

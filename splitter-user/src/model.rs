@@ -4,6 +4,7 @@
 //! [`validate_service`] and [`validate_set`] say whether they make sense.
 
 mod listener;
+mod mode;
 mod place;
 mod service;
 mod time;
@@ -12,10 +13,12 @@ mod validate;
 mod weight;
 
 pub use listener::{Endpoint, Family, Listener, Protocol};
+pub use mode::{Mode, NoBackend};
 pub use place::{At, FlowTime, Place, Problem};
 pub use service::{Affinity, AffinityKey, DrainPolicy, FlowTimes, Service};
 pub use time::show_time;
 pub use track::{Backend, Track};
+pub(crate) use validate::unusable;
 pub use validate::{is_label, validate_limits, validate_service, validate_set};
 pub use weight::{Weight, WeightError};
 

@@ -40,6 +40,10 @@ pub struct NextHop {
     pub destination_mac: [u8; 6],
     /// Octets that a packet may have on that way.
     pub mtu: u32,
+    /// The VLAN that frames are tagged with (IEEE 802.1Q); the interface is the one that carries them then.
+    pub vlan: Option<u16>,
+    /// The gateway on the way; none where the backend itself is the next hop.
+    pub gateway: Option<IpAddr>,
     /// The address that this host would use itself towards the backend.
     pub source: IpAddr,
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub use ids::{IdState, Ids, IdsFull};
 pub use service::{Anchor, Drain, ServiceState, Split, UNPLACED};
 
-use crate::model::{self, FlowTimes, Listener};
+use crate::model::{self, FlowTimes, Listener, Mode};
 
 /// A backend of one track of one service: what a number of the data plane stands for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -25,6 +25,28 @@ pub struct BackendKey {
     pub address: IpAddr,
     /// Its port; `None`: each listener's own.
     pub port: Option<u16>,
+    /// How packets get to it. Another mode is another number, so that living flows keep theirs.
+    #[serde(default)]
+    pub mode: Mode,
+    /// 0, or which of several earlier ones this is: its flows go on as they were translated when they
+    /// began, while new ones are translated to something else.
+    #[serde(default)]
+    pub former: u32,
+}
+
+impl BackendKey {
+    /// The key of a backend of a service's track, as the service has it now.
+    #[must_use]
+    pub fn of(service: &model::Service, track: &str, backend: &model::Backend) -> Self {
+        Self {
+            service: service.name.clone(),
+            track: track.to_owned(),
+            address: backend.address,
+            port: backend.port,
+            mode: service.mode,
+            former: 0,
+        }
+    }
 }
 
 /// Everything in force.
@@ -145,6 +167,26 @@ impl World {
             .unwrap_or_default()
     }
 
+    /// Takes a backend's number out of use for new flows: the next [`number`](Self::number) gives the
+    /// backend another one, and lets this one go the way of deleted backends.
+    pub fn supersede(&mut self, id: u16) {
+        let Some(key) = self.backend_ids.key_of(id).cloned() else {
+            return;
+        };
+        let alike = |other: &BackendKey| {
+            BackendKey {
+                former: 0,
+                ..other.clone()
+            } == key
+        };
+        let ids = self.backend_ids.iter();
+        let last = ids
+            .filter(|(_, other, _)| alike(other))
+            .map(|(_, other, _)| other.former);
+        let former = last.max().unwrap_or(0) + 1;
+        self.backend_ids.rename(id, BackendKey { former, ..key });
+    }
+
     /// Gives numbers to whatever the services need, and marks what none needs any more as deleting
     /// until `now` plus the service's drain timeout. Times are milliseconds since 1970.
     ///
@@ -163,12 +205,8 @@ impl World {
                     .map(|listener| (*listener, name.clone())),
             );
             for track in &service.spec.tracks {
-                backends.extend(track.backends.iter().map(|backend| BackendKey {
-                    service: name.clone(),
-                    track: track.name.clone(),
-                    address: backend.address,
-                    port: backend.port,
-                }));
+                let keys = track.backends.iter();
+                backends.extend(keys.map(|b| BackendKey::of(&service.spec, &track.name, b)));
             }
         }
         for (listener, service) in &listeners {

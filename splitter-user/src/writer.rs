@@ -7,29 +7,34 @@
 mod execute;
 mod grace;
 mod observe;
+mod pools;
 mod record;
 mod recover;
 mod scan;
 mod sync;
 mod views;
+mod ways;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use splitter_ebpf::abi::{Hop, Path, ROWS, TABLES};
+use splitter_ebpf::abi::{ROWS, TABLES};
 use tokio::sync::{oneshot, watch};
 
 use crate::api::types::{
     Actor, ApiError, Change, ChangeRequest, Condition, DrainTarget, DrainView, FlowFilter,
     FlowList, FlowTableView, LimitsView, ServiceStatus, ServiceView,
 };
+use crate::config::Nat;
 use crate::dataplane::{DataPlane, PlaneError};
 use crate::nexthop::NextHops;
 use crate::state::World;
 use crate::store::{Store, StoreError};
 use crate::table::maglev::Member;
+
+use pools::Pools;
 
 pub use grace::Grace;
 pub use observe::Figures;
@@ -187,6 +192,8 @@ pub struct Writer<D> {
     /// Reply records that packets may still read.
     replies_freed: BTreeSet<u32>,
     hops: NextHops,
+    /// What clients of mode `fullnat` are translated to.
+    nat: Nat,
     /// Addresses of backends, for whoever finds the ways to them.
     addresses: watch::Sender<BTreeSet<IpAddr>>,
     /// Addresses of backends to come, and by how many changes each is expected.
@@ -310,43 +317,41 @@ impl<D: DataPlane + 'static> Writer<D> {
         }
     }
 
+    /// Says what clients of mode `fullnat` are translated to, before the thread runs.
+    pub fn translate_to(&mut self, nat: Nat) {
+        self.nat = nat;
+        self.renew_pools();
+    }
+
     fn set_hops(&mut self, hops: NextHops) {
         self.hops = hops;
+        self.renew_pools();
         if self.write_hops()
             && let Err(error) = self.plane.barrier()
         {
             tracing::warn!(%error, "no grace period after a change of next hops");
         }
-        let missing: Vec<String> = self.missing_neighbours();
-        if missing.is_empty() {
-            self.lower(crate::api::types::ConditionKind::NeighbourMissing);
-        } else {
-            self.raise(
-                crate::api::types::ConditionKind::NeighbourMissing,
-                missing.join("; "),
-            );
-        }
+        self.judge_ways();
     }
 
     /// Writes the next hop of every backend that has one; says whether any changed.
     fn write_hops(&self) -> bool {
         let mut changed = false;
+        let tables = self.plane.tables();
+        let mut pools = Pools::read(tables, [&self.world]);
         for (id, key, _) in self.world.backend_ids.iter() {
-            if let Some((hop, path)) = self.hop_of(key.address) {
-                changed |= self.plane.tables().set_hop(id, hop, path);
+            let named = tables.backend(id).pool;
+            let Some(pool) = self.choose_pool(key, named, &mut pools) else {
+                continue;
+            };
+            if pool != named {
+                tables.set_pool(id, pool);
+            }
+            if let Some((hop, path)) = self.hop_of(key) {
+                changed |= tables.set_hop(id, hop, path);
             }
         }
         changed
-    }
-
-    fn hop_of(&self, address: IpAddr) -> Option<(Hop, Path)> {
-        let hop = self.hops.hops.get(&address)?;
-        let path = Path {
-            mtu: u16::try_from(hop.mtu).unwrap_or(u16::MAX),
-            vlan: 0,
-        };
-        let hop = Hop::new(hop.destination_mac, hop.source_mac, hop.ifindex);
-        Some((hop, path))
     }
 
     fn expect(&mut self, addresses: BTreeSet<IpAddr>) {
@@ -380,23 +385,6 @@ impl<D: DataPlane + 'static> Writer<D> {
             *addresses = wanted;
             changed
         });
-    }
-
-    fn missing_neighbours(&self) -> Vec<String> {
-        let wanted: BTreeSet<IpAddr> = self
-            .world
-            .backend_ids
-            .active()
-            .iter()
-            .map(|key| key.address)
-            .collect();
-        let reason = |address| {
-            self.hops
-                .missing
-                .get(address)
-                .map(|why| format!("{address}: {why}"))
-        };
-        wanted.iter().filter_map(reason).collect()
     }
 
     fn raise(&mut self, kind: crate::api::types::ConditionKind, message: String) {

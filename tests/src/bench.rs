@@ -11,12 +11,13 @@ mod traffic;
 mod world;
 
 pub use measure::{Measurement, pin_to_cpu};
-pub use report::{Program, Report};
+pub use report::Report;
 pub use world::World;
 
 use anyhow::Result;
 
 use crate::rig::{isolate, route_to_clients};
+use crate::verifier::Figures;
 
 /// Which cases to measure, and how long.
 #[derive(Debug, Clone)]
@@ -38,14 +39,14 @@ impl Choice {
 /// # Errors
 /// What the kernel says.
 pub fn run(choice: &Choice) -> Result<Report> {
+    let mut report = Report {
+        verifier: Figures::shipped()?,
+        ..Report::default()
+    };
     isolate()?;
     route_to_clients()?;
     pin_to_cpu(0)?;
     let (mut small, mut large) = (World::small()?, World::large()?);
-    let mut report = Report {
-        program: small.program.clone(),
-        ..Report::default()
-    };
     traffic::foreign(&mut small, choice, &mut report)?;
     traffic::hot(&mut small, choice, &mut report)?;
     traffic::many(&mut large, choice, &mut report)?;

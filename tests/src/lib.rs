@@ -21,6 +21,7 @@ mod heavy;
 mod hosts;
 mod leftovers;
 pub mod load;
+pub mod model;
 mod namespace;
 mod nginx;
 mod ping;
@@ -30,6 +31,7 @@ mod scratch;
 mod service;
 mod site;
 mod udp;
+pub mod verifier;
 mod wait;
 
 pub use agent::{Agent, Answer, Change, Configuration, profile_directory};

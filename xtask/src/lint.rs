@@ -27,7 +27,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let root = workspace::root()?;
     let files = tracked_files(&root)?;
     workspace::step("formatting", || {
-        workspace::run(&mut workspace::cargo(["fmt", "--all", "--check"])?)
+        workspace::run(&mut workspace::cargo(["fmt", "--all", "--check"])?)?;
+        // A workspace of its own.
+        let fuzz = ["fmt", "--check", "--manifest-path", "fuzz/Cargo.toml"];
+        workspace::run(&mut workspace::cargo(fuzz)?)
     })?;
     workspace::step("habits of sources and tests", || {
         report(sources::check(&root, &files)?)

@@ -4,19 +4,21 @@ mod bench;
 mod build;
 mod demo;
 mod dist;
+mod fuzz;
 mod lint;
 mod load;
 mod privilege;
 mod setup;
 mod test;
 mod toolchain;
+mod verifier;
 mod workspace;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Set-up, build, load, demo, test, lint, bench and dist of the splitter.
+/// Set-up, build, load, demo, test, lint, bench, verifier, fuzz and dist of the splitter.
 ///
 /// A newcomer needs two of them: `cargo xtask demo` shows what it does, `cargo xtask test` shows that it does it.
 #[derive(Debug, Parser)]
@@ -35,6 +37,8 @@ enum Verb {
     Test(test::Arguments),
     Lint(lint::Arguments),
     Bench(bench::Arguments),
+    Verifier(verifier::Arguments),
+    Fuzz(fuzz::Arguments),
     Dist(dist::Arguments),
 }
 
@@ -47,6 +51,8 @@ fn main() -> ExitCode {
         Verb::Test(arguments) => test::run(&arguments),
         Verb::Lint(arguments) => lint::run(&arguments),
         Verb::Bench(arguments) => bench::run(&arguments),
+        Verb::Verifier(arguments) => verifier::run(&arguments),
+        Verb::Fuzz(arguments) => fuzz::run(&arguments),
         Verb::Dist(arguments) => dist::run(&arguments),
     };
     match result {

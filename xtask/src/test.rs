@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::build::{Profile, build};
-use crate::{privilege, setup, workspace};
+use crate::{fuzz, privilege, setup, workspace};
 
 /// Runs every test, the privileged ones in network namespaces of their own; fails loudly where it lacks privileges
 #[derive(Debug, clap::Args)]
@@ -37,6 +37,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
                 "--doc",
             ])?)
         })?;
+    }
+    if arguments.filter.is_none() {
+        fuzz::smoke(&fuzz::targets()?, if arguments.soak { 600 } else { 5 })?;
     }
     let what = if arguments.soak {
         "tests, with the full counts: long"

@@ -160,6 +160,17 @@ pub struct ClientHop {
 }
 assert_layout!(ClientHop, 56, address: 0, epoch: 16, tick: 24, valid: 28, hop: 32, path: 48, reserved: 52);
 
+/// Two ends of a way that is looked for.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Wanted {
+    /// From this address of the splitter's.
+    pub source: WireAddress,
+    /// To this client.
+    pub client: WireAddress,
+}
+assert_layout!(Wanted, 32, source: 0, client: 16);
+
 /// Where a client's packets came from, for replies while the kernel knows no neighbour. Any CPU
 /// writes, so the first word checks the others: a cell that two CPUs wrote at once fits nobody.
 #[repr(C)]

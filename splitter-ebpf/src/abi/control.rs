@@ -65,6 +65,14 @@ pub enum NoBackend {
     Unreachable = 2,
 }
 
+/// Programs that the first one calls by their place, each with a stack and a verification of its own.
+#[repr(u32)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// Packets that are no plain TCP or UDP segments.
+    Unusual = 0,
+}
+
 /// What a CPU may still do within one tick.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

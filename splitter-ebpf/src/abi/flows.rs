@@ -131,18 +131,65 @@ impl FragmentPath {
     pub const DESTINATION: u16 = 4;
 }
 
-/// What a new flow's other possible backends are looked for with, where its first choice is shared by
-/// listeners.
+/// A flow that is being pinned, as its first packet shows it: a CPU's own, for the functions that choose
+/// its backend and its place.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Asked {
+pub struct Pending {
     /// The client.
     pub client: WireAddress,
+    /// The listener's VIP.
+    pub vip: WireAddress,
     /// The client's port.
     pub client_port: WirePort,
     /// The listener's port.
     pub vip_port: WirePort,
     /// IP protocol number.
-    pub protocol: u32,
+    pub protocol: u8,
+    /// TCP flags, 0 for UDP.
+    pub flags: u8,
+    /// The listener's id.
+    pub listener: u16,
+    /// 4 or 6.
+    pub family: u32,
+    /// What the client is translated to.
+    pub translation: Translation,
+    /// Who had to make room.
+    pub victim: Victim,
+    /// The track table that it goes by.
+    pub track_table: u32,
+    /// Its entry in that.
+    pub entry: u32,
 }
-assert_layout!(Asked, 24, client: 0, client_port: 16, vip_port: 18, protocol: 20);
+assert_layout!(Pending, 80, client: 0, vip: 16, client_port: 32, vip_port: 34, protocol: 36, flags: 37, listener: 38, family: 40, translation: 44, victim: 48, track_table: 72, entry: 76);
+
+/// The flow that a backend's packet to an address of this host belongs to: a CPU's own, from the function
+/// that finds it to those that send the packet on.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Reverse {
+    /// The client.
+    pub client: WireAddress,
+    /// The flow's key.
+    pub key: u64,
+    /// Its value.
+    pub value: u64,
+    /// Its [`ColdKey::rest`].
+    pub rest: u64,
+    /// Index of the cell of `CLIENT_HOPS` that holds the way to the client.
+    pub cell: u64,
+}
+assert_layout!(Reverse, 48, client: 0, key: 16, value: 24, rest: 32, cell: 40);
+
+/// A flow that was evicted: what is needed to free its second entry, if it has one.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Victim {
+    /// Its value; 0: nobody was evicted.
+    pub value: u64,
+    /// Its [`ColdKey::rest`].
+    pub rest: u64,
+    /// Where it was.
+    pub slot: u64,
+}
+assert_layout!(Victim, 24, value: 0, rest: 8, slot: 16);

@@ -5,17 +5,19 @@
 //! slot changes hands. A striped lock keeps two CPUs from pinning one flow twice; nothing waits for
 //! it for long, and nothing but this program ever holds it.
 
-use super::maps::{FLOW_KEYS, FLOW_MASK, FLOW_SECRET, FLOWS, LOCKS};
+use super::maps::{FLOW_KEYS, FLOW_MASK, FLOW_SECRET, FLOWS, LOCKS, PENDING};
 use super::{clock, word};
-use splitter_ebpf::abi::{BUCKET_FLOWS, Bucket, ColdKey, LOCKS as LOCK_COUNT};
+use splitter_ebpf::abi::{BUCKET_FLOWS, Bucket, ColdKey, LOCKS as LOCK_COUNT, Victim};
 use splitter_ebpf::endpoint::{FlowPlace, flow_place};
-use splitter_ebpf::flow::{Event, State, Value, advance};
+use splitter_ebpf::flow::{Event, State, TICK_BITS, TICK_MASK, Value, advance};
 use splitter_ebpf::lanes;
 
 /// Attempts to take an insert lock before the flow goes unpinned.
 const LOCK_TRIES: u32 = 128;
 /// Attempts to claim a slot while others claim in the same buckets.
 const CLAIM_TRIES: u32 = 4;
+/// Attempts to refresh a flow that other CPUs refresh as well.
+const UPDATE_TRIES: u32 = 3;
 
 /// A flow's name and where it may lie.
 #[derive(Clone, Copy)]
@@ -34,12 +36,18 @@ pub enum Pin {
     Full,
     /// The lock or the slots were contended for too long.
     Contended,
+    /// No address and port was found free to translate the client to.
+    Exhausted,
+    /// This CPU has pinned as many within this tick as it may.
+    Capped,
 }
 
 /// Answers of [`pin_flow`] that are not the index of a slot.
-const FULL: u64 = 1 << 32;
-const CONTENDED: u64 = 2 << 32;
-const EXISTING: u64 = 3 << 32;
+pub const FULL: u64 = 1 << 32;
+pub const CONTENDED: u64 = 2 << 32;
+pub const EXISTING: u64 = 3 << 32;
+/// In the lock's number: the full key, in [`PENDING`], is kept beside the slot.
+pub const WITH_COLD: u32 = 1 << 31;
 
 impl Name {
     /// The flow called `key`.
@@ -48,6 +56,19 @@ impl Name {
         Self {
             key,
             place: flow_place(FLOW_SECRET.load(), key, FLOW_MASK.load()),
+        }
+    }
+
+    /// The name that [`parts`](Self::parts) and [`spread`](Self::spread) were taken from.
+    #[inline(always)]
+    pub const fn of_parts(key: u64, buckets: u64, spread: u32) -> Self {
+        Self {
+            key,
+            place: FlowPlace {
+                buckets: [buckets as u32, (buckets >> 32) as u32],
+                tag: spread >> 12,
+                lock: spread & (LOCK_COUNT as u32 - 1),
+            },
         }
     }
 
@@ -100,49 +121,92 @@ impl Name {
         update_flow(self.key, self.buckets(), value.0, next.0, NO_EVENT) != 0
     }
 
-    /// Pins the flow to what `value` says, unless somebody else did so meanwhile. `cold` is the full
-    /// key of an IPv6 flow.
+    /// Pins the flow in [`PENDING`] to what `value` says, unless somebody else did so meanwhile; keeps its
+    /// full key if `cold`.
     #[inline(always)]
-    pub fn pin(&self, value: Value, cold: Option<&ColdKey>) -> Pin {
-        match pin_flow(self.key, self.buckets(), value.0, self.place.lock) {
+    pub fn pin(&self, value: Value, cold: bool) -> Pin {
+        self.pinned(self.pin_raw(value, cold))
+    }
+
+    /// The same; answers as [`pin_flow`] does.
+    #[inline(always)]
+    pub fn pin_raw(&self, value: Value, cold: bool) -> u64 {
+        let lock = self.place.lock | if cold { WITH_COLD } else { 0 };
+        pin_flow(self.key, self.buckets(), value.0, lock)
+    }
+
+    /// What an answer of [`pin_flow`] means.
+
+    #[inline(always)]
+    pub fn pinned(&self, answer: u64) -> Pin {
+        match answer {
             FULL => Pin::Full,
             CONTENDED => Pin::Contended,
             EXISTING => self
                 .find_out_of_line()
                 .map_or(Pin::Contended, Pin::Existing),
-            slot => {
-                if let Some(cold) = cold
-                    && let Some(cell) = FLOW_KEYS.get_ptr_mut(slot as u32)
-                {
-                    // SAFETY: the look-up succeeded; a reader checks the cell against the key.
-                    unsafe { *cell = *cold }
-                }
-                Pin::Done
-            }
+            _ => Pin::Done,
         }
+    }
+
+    /// Where the flow lies and what its client is translated to, as one word for global functions.
+    #[inline(always)]
+    pub const fn parts(&self) -> (u64, u64, u32) {
+        (self.key, self.buckets(), self.place.tag)
+    }
+
+    /// 32 bits of the flow's hash, the same for all its packets.
+    #[inline(always)]
+    pub const fn spread(&self) -> u32 {
+        (self.place.tag << 12) | self.place.lock
     }
 }
 
 /// The value of `key` in `bucket`, 0 if it is not there.
 #[inline(always)]
 fn find_in(bucket: *mut Bucket, key: u64, tag: u32) -> u64 {
-    let mut lane = 0;
-    while lane < BUCKET_FLOWS {
-        let (key_word, value_word) = slot(bucket, lane);
-        if word::load(key_word) == key {
-            let found = word::load(value_word);
-            if found != 0 && Value(found).tag() == tag {
-                return found;
-            }
-        }
-        lane += 1;
+    find_lane(bucket, key, tag).1
+}
+
+/// The lane and the value of `key` in `bucket`; the value is 0 if it is not there.
+///
+/// A free slot keeps its key, and a flow that comes back takes the slot that still has its own, so one
+/// lane alone has it, or two for the moment in which another flow takes the first.
+#[inline(always)]
+pub fn find_lane(bucket: *mut Bucket, key: u64, tag: u32) -> (u32, u64) {
+    let candidates = having(bucket, key);
+    if candidates == 0 {
+        return (0, 0);
     }
-    0
+    let lane = lanes::first(candidates);
+    let value = value_at(bucket, lane, tag);
+    if value != 0 {
+        return (lane, value);
+    }
+    let rest = candidates & (candidates - 1);
+    if rest == 0 {
+        return (0, 0);
+    }
+    let lane = lanes::first(rest);
+    (lane, value_at(bucket, lane, tag))
+}
+
+/// The lanes of a bucket that have `key`, whether they are free or not.
+#[inline(always)]
+fn having(bucket: *mut Bucket, key: u64) -> lanes::Lanes {
+    lanes::equal(|lane| word::load(slot(bucket, lane).0), key, word::negate)
+}
+
+/// The value in a lane, 0 if it is free or its tag is another.
+#[inline(always)]
+fn value_at(bucket: *mut Bucket, lane: u32, tag: u32) -> u64 {
+    let value = word::load(slot(bucket, lane as usize & (BUCKET_FLOWS - 1)).1);
+    if Value(value).tag() == tag { value } else { 0 }
 }
 
 /// Pointers to a lane's key and value; `lane` is below [`BUCKET_FLOWS`].
 #[inline(always)]
-fn slot(bucket: *mut Bucket, lane: usize) -> (*mut u64, *mut u64) {
+pub fn slot(bucket: *mut Bucket, lane: usize) -> (*mut u64, *mut u64) {
     // SAFETY: pointer arithmetic within the bucket that a look-up returned.
     unsafe {
         (
@@ -184,15 +248,18 @@ const NO_EVENT: u64 = u64::MAX;
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn find_flow(key: u64, buckets: u64, tag: u32) -> u64 {
-    let mut value = 0;
-    let mut side = 0;
-    while side < 2 && value == 0 {
-        if let Some(bucket) = FLOWS.get_ptr_mut((buckets >> (32 * side)) as u32) {
-            value = find_in(bucket, key, tag);
-        }
-        side += 1;
+    // Not a loop: verifiers before Linux 6.3 do not see the end of one that a value may end too.
+    let (Some(first), Some(second)) = (
+        FLOWS.get_ptr_mut(buckets as u32),
+        FLOWS.get_ptr_mut((buckets >> 32) as u32),
+    ) else {
+        return 0;
+    };
+    let value = find_in(first, key, tag);
+    if value != 0 {
+        return value;
     }
-    value
+    find_in(second, key, tag)
 }
 
 /// Exchanges the value of the flow `key` in `buckets` from `old` to `new`. If it changed meanwhile
@@ -204,7 +271,7 @@ pub extern "C" fn find_flow(key: u64, buckets: u64, tag: u32) -> u64 {
 pub extern "C" fn update_flow(key: u64, buckets: u64, old: u64, new: u64, event: u64) -> u64 {
     let [mut old, mut new] = [old, new];
     let mut tries = 0;
-    while tries < CLAIM_TRIES {
+    while tries < UPDATE_TRIES {
         tries += 1;
         let found = exchange(key, buckets, old, new);
         if found == old {
@@ -230,25 +297,19 @@ pub extern "C" fn update_flow(key: u64, buckets: u64, old: u64, new: u64, event:
 /// Exchanges `old` for `new` in the slot of `key` that holds `old`; gives back `old`, or what the
 /// slot came to hold, or 0 if no slot of the key holds `old`.
 #[inline(always)]
-fn exchange(key: u64, buckets: u64, old: u64, new: u64) -> u64 {
+pub fn exchange(key: u64, buckets: u64, old: u64, new: u64) -> u64 {
     let mut side = 0;
     while side < 2 {
         let Some(bucket) = FLOWS.get_ptr_mut((buckets >> (32 * side)) as u32) else {
             return 0;
         };
-        let mut lane = 0;
-        while lane < BUCKET_FLOWS {
-            let (key_word, value_word) = slot(bucket, lane);
-            if word::load(key_word) == key {
-                let value = word::load(value_word);
-                if value != 0 && Value(value).tag() == Value(old).tag() {
-                    return match word::compare_exchange(value_word, old, new) {
-                        Ok(()) => old,
-                        Err(found) => found,
-                    };
-                }
-            }
-            lane += 1;
+        let (lane, value) = find_lane(bucket, key, Value(old).tag());
+        if value != 0 {
+            let word = slot(bucket, lane as usize & (BUCKET_FLOWS - 1)).1;
+            return match word::compare_exchange(word, old, new) {
+                Ok(()) => old,
+                Err(found) => found,
+            };
         }
         side += 1;
     }
@@ -259,8 +320,8 @@ fn exchange(key: u64, buckets: u64, old: u64, new: u64) -> u64 {
 /// publishes the key there. Returns the slot's index, [`FULL`], [`CONTENDED`] or [`EXISTING`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn pin_flow(key: u64, buckets: u64, value: u64, lock: u32) -> u64 {
-    let Some(lock) = LOCKS.get_ptr_mut(lock & (LOCK_COUNT as u32 - 1)) else {
+pub extern "C" fn pin_flow(key: u64, buckets: u64, value: u64, number: u32) -> u64 {
+    let Some(lock) = LOCKS.get_ptr_mut(number & (LOCK_COUNT as u32 - 1)) else {
         return CONTENDED;
     };
     let mut tries = 0;
@@ -270,13 +331,13 @@ pub extern "C" fn pin_flow(key: u64, buckets: u64, value: u64, lock: u32) -> u64
             return CONTENDED;
         }
     }
-    let answer = pin_locked(key, buckets, value);
+    let answer = pin_locked(key, buckets, value, number & WITH_COLD != 0);
     word::store(lock, 0);
     answer
 }
 
 #[inline(always)]
-fn pin_locked(key: u64, buckets: u64, value: u64) -> u64 {
+fn pin_locked(key: u64, buckets: u64, value: u64, cold: bool) -> u64 {
     let (Some(first), Some(second)) = (
         FLOWS.get_ptr_mut(buckets as u32),
         FLOWS.get_ptr_mut((buckets >> 32) as u32),
@@ -302,13 +363,19 @@ fn pin_locked(key: u64, buckets: u64, value: u64) -> u64 {
             }
         }
         if free == 0 {
-            return evict(key, buckets, value);
+            return evict(key, buckets, value, cold);
         }
-        let lane = lanes::first(free) & (BUCKET_FLOWS as u32 - 1);
+        // What is left of the same flow goes first, so that no two slots of a bucket have one key.
+        let left = free & having(bucket, key);
+        let lane = lanes::first(if left == 0 { free } else { left });
         let (key_word, value_word) = slot(bucket, lane as usize);
         if word::compare_exchange(value_word, 0, value).is_ok() {
+            let slot = slot_number(number, lane);
+            if cold {
+                write_cold(slot as u32);
+            }
             word::store(key_word, key);
-            return slot_number(number, lane);
+            return slot;
         }
     }
     CONTENDED
@@ -334,72 +401,101 @@ fn free_lanes(bucket: *mut Bucket) -> lanes::Lanes {
     used ^ ((1 << BUCKET_FLOWS) - 1)
 }
 
-/// Pins `key` in the place of the evictable flow that was seen longest ago, if there is one. Rare, so
-/// it stays out of line.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn evict(key: u64, buckets: u64, value: u64) -> u64 {
+/// Pins `key` in the place of the evictable flow that was seen longest ago, if there is one.
+#[inline(always)]
+fn evict(key: u64, buckets: u64, value: u64, cold: bool) -> u64 {
     let now = clock::now();
     let (first, second) = (
         oldest(buckets as u32, now),
         oldest((buckets >> 32) as u32, now),
     );
-    let best = if second.age > first.age {
-        second
+    let (best, number) = if second > first {
+        (second, (buckets >> 32) as u32)
     } else {
-        first
+        (first, buckets as u32)
     };
-    if best.age == 0 {
+    let lane = best as u32 & (BUCKET_FLOWS as u32 - 1);
+    let index = slot_number(number, lane);
+    let (Some(bucket), Some(cell), Some(flow)) = (
+        FLOWS.get_ptr_mut(number),
+        FLOW_KEYS.get_ptr(index as u32),
+        PENDING.get_ptr_mut(0),
+    ) else {
+        return CONTENDED;
+    };
+    let (key_word, value_word) = slot(bucket, lane as usize);
+    let old = word::load(value_word);
+    if evictable(old, now) < SETTLING_TICKS as u64 {
         return FULL;
     }
-    let Some(bucket) = FLOWS.get_ptr_mut(best.bucket) else {
-        return CONTENDED;
-    };
-    let (key_word, value_word) = slot(bucket, best.lane as usize & (BUCKET_FLOWS - 1));
-    if word::compare_exchange(value_word, best.value, value).is_err() {
+    // SAFETY: a field's address within a value that a look-up returned.
+    let rest = word::load(unsafe { &raw const (*cell).rest });
+    if word::compare_exchange(value_word, old, value).is_err() {
         return CONTENDED;
     }
+    // SAFETY: the look-up succeeded, and the value is this CPU's own.
+    unsafe {
+        (*flow).victim = Victim {
+            value: old,
+            rest,
+            slot: index,
+        }
+    }
+    if cold {
+        write_cold(index as u32);
+    }
     word::store(key_word, key);
-    slot_number(best.bucket, best.lane)
+    index
+}
+
+/// Writes the full key of the flow in [`PENDING`] beside a slot that was claimed and whose key is not
+/// published yet. The word that readers check is 0 while the address changes.
+#[inline(always)]
+fn write_cold(slot: u32) {
+    let (Some(flow), Some(cell)) = (PENDING.get(0), FLOW_KEYS.get_ptr_mut(slot)) else {
+        return;
+    };
+    // SAFETY: the look-ups succeeded; the fields are aligned words of the value.
+    unsafe {
+        let rest = &raw mut (*cell).rest;
+        word::store(rest, 0);
+        (*cell).address = flow.client;
+        word::store(
+            rest,
+            ColdKey::rest_of(flow.client_port, flow.listener, flow.translation),
+        );
+    }
 }
 
 /// Ticks for which no flow is evicted. Its handshake may be under way; and a slot must not change
 /// hands while the CPU that took it has yet to publish its key.
 const SETTLING_TICKS: u32 = 2;
 
-#[derive(Clone, Copy)]
-struct Oldest {
-    /// 0: none is evictable.
-    age: u32,
-    bucket: u32,
-    lane: u32,
-    value: u64,
+/// The age of an evictable flow, 0 for any other. Without a branch, for the verifier would walk both ways
+/// for each lane.
+#[inline(always)]
+fn evictable(value: u64, now: u32) -> u64 {
+    let value = Value(value);
+    let age = now.wrapping_sub(value.seen()) & TICK_MASK;
+    // What was refreshed after the clock was read looks half the clock's range old or more.
+    let past = (age >> (TICK_BITS - 1)) ^ 1;
+    let kept = past & State::evictable_bits(value.state_bits()) as u32;
+    age as u64 & word::negate(kept as u64)
 }
 
-/// The evictable flow of a bucket that was seen longest ago.
+/// The evictable flow of a bucket that was seen longest ago: its age, and its lane in the low three bits.
 #[inline(always)]
-fn oldest(bucket: u32, now: u32) -> Oldest {
-    let mut best = Oldest {
-        age: 0,
-        bucket,
-        lane: 0,
-        value: 0,
-    };
+fn oldest(bucket: u32, now: u32) -> u64 {
     let Some(pointer) = FLOWS.get_ptr_mut(bucket) else {
-        return best;
+        return 0;
     };
+    let mut best = 0_u64;
     let mut lane = 0;
     while lane < BUCKET_FLOWS {
-        let value = Value(word::load(slot(pointer, lane).1));
-        let age = value.age(now);
-        if age >= SETTLING_TICKS && age > best.age && State::evictable_bits(value.state_bits()) {
-            best = Oldest {
-                age,
-                bucket,
-                lane: lane as u32,
-                value: value.0,
-            };
-        }
+        let age = evictable(word::load(slot(pointer, lane).1), now);
+        let mark = (age << 3) | lane as u64;
+        let more = best.wrapping_sub(mark);
+        best = best.wrapping_sub(more & word::negate(more >> 63));
         lane += 1;
     }
     best

@@ -1,26 +1,30 @@
 //! From a client to a backend.
 
-use super::flows::{Name, Pin};
+use super::flows::Name;
 use super::maps::{BACKENDS, REUSE_TICKS, SECOND_TICKS};
+use super::outcome::Outcome;
 use super::packet::Frame;
-use super::split::{choose, flow_key};
-use super::{Verdict, clock, family, hops, no, telemetry};
-use splitter_ebpf::abi::{Backend, ColdKey, Translation};
-use splitter_ebpf::flow::{ACK, Event, RST, SYN, State, Value};
-use splitter_ebpf::headers::{Segment, payload};
-use splitter_ebpf::rewrite::{End, may_hop, translate};
+use super::split::flow_key;
+use super::translated::{self, orders};
+use super::{begin, clock, family, hops, tunnel};
+use splitter_ebpf::abi::{Backend, Hop, Mode, Path};
+use splitter_ebpf::flow::{ACK, Event, SYN, State, Value};
+use splitter_ebpf::headers::{ETHERNET, Packet, Segment, extent};
+use splitter_ebpf::rewrite::{self, End, Layers, may_hop, take_hop, translate};
 use splitter_ebpf::verdict::Reason;
-use splitter_ebpf::wire::{TCP, WirePort};
+
+/// "Don't fragment" (RFC 791 section 3.1).
+const DONT_FRAGMENT: u16 = 0x4000_u16.to_be();
 
 /// Sends a client's packet on: a pinned flow to its backend, whatever the tables say; a new one to
 /// the backend that the current split gives, pinned.
 #[inline(always)]
-pub fn forward<const V6: bool>(frame: &mut Frame, segment: &Segment, listener: u16) -> Verdict {
-    let Some(payload) = payload(frame, segment, family::<V6>()) else {
-        return no(Reason::Malformed);
+pub fn forward<const V6: bool>(frame: &mut Frame, segment: &Segment, listener: u16) -> Outcome {
+    let Some(extent) = extent(frame, segment, family::<V6>()) else {
+        return Outcome::of(Reason::Malformed);
     };
     if !may_hop(frame, family::<V6>()) {
-        return no(Reason::TtlExpired);
+        return Outcome::of(Reason::TtlExpired);
     }
     let name = Name::new(flow_key::<V6>(
         segment.source,
@@ -32,75 +36,51 @@ pub fn forward<const V6: bool>(frame: &mut Frame, segment: &Segment, listener: u
     if let Some(value) = found
         && !selects_anew(segment, value, now)
     {
+        let id = value.backend();
+        let Some(backend) = BACKENDS.get(id.into()) else {
+            return Outcome::of(Reason::Inconsistent);
+        };
         let event = Event {
             from_client: true,
             flags: segment.flags,
-            payload,
+            payload: extent.payload,
             aged: value.age(now) >= SECOND_TICKS.load(),
-            one_way: false,
+            one_way: Mode::one_way(backend.mode),
         };
         if name.refresh(value, event, now) {
             // Once in a while, for another client may have taken its cell.
             hops::learn::<V6>(frame, segment.source);
         }
-        let Some(backend) = BACKENDS.get(value.backend().into()) else {
-            return no(Reason::Inconsistent);
-        };
-        return deliver::<V6>(frame, segment, backend, Reason::Pinned);
+        return deliver::<V6>(
+            frame,
+            segment,
+            extent.total,
+            &name,
+            id,
+            backend,
+            Reason::Pinned,
+        );
     }
 
-    let (id, backend) = match choose::<V6>(segment, listener) {
-        Ok(chosen) => chosen,
-        Err(reason) => return no(reason),
-    };
-    if current_hop(backend).ifindex == 0 {
-        return no(Reason::NoNextHop);
+    if !begin::pend::<V6>(segment, listener) {
+        return Outcome::of(Reason::Inconsistent);
     }
-    if segment.flags & RST != 0 {
-        return deliver::<V6>(frame, segment, backend, Reason::StrayReset);
+    let (key, buckets, _) = name.parts();
+    let found = found.map_or(0, |value| value.0);
+    let begun = begin::begin_flow(key, buckets, name.spread(), found);
+    let (id, Some(reason)) = (begun as u16, Reason::from_bits((begun >> 16) as u8)) else {
+        return Outcome::of(Reason::Inconsistent);
+    };
+    if id == 0 {
+        return Outcome::of(reason);
     }
-    let state = if segment.protocol == TCP {
-        State::New
-    } else {
-        State::UdpNew
+    if reason as u8 == Reason::NewFlow as u8 {
+        hops::learn::<V6>(frame, segment.source);
+    }
+    let Some(backend) = BACKENDS.get(id.into()) else {
+        return Outcome::of(Reason::Inconsistent);
     };
-    let value = Value::new(id, state as u8, name.tag(), now);
-    let pin = match found {
-        Some(old) if name.replace(old, value) => Pin::Done,
-        Some(_) => name
-            .find_out_of_line()
-            .map_or(Pin::Contended, Pin::Existing),
-        None if V6 => name.pin(
-            value,
-            Some(&ColdKey {
-                address: segment.source,
-                rest: ColdKey::rest_of(segment.source_port, listener, Translation(0)),
-            }),
-        ),
-        None => name.pin(value, None),
-    };
-    let (backend, reason) = match pin {
-        Pin::Done => {
-            telemetry::count_new_flow(id);
-            hops::learn::<V6>(frame, segment.source);
-            (backend, Reason::NewFlow)
-        }
-        Pin::Existing(value) => {
-            let Some(backend) = BACKENDS.get(value.backend().into()) else {
-                return no(Reason::Inconsistent);
-            };
-            (backend, Reason::Pinned)
-        }
-        Pin::Full => {
-            telemetry::count_unpinned(id);
-            (backend, Reason::UnpinnedTableFull)
-        }
-        Pin::Contended => {
-            telemetry::count_unpinned(id);
-            (backend, Reason::UnpinnedContended)
-        }
-    };
-    deliver::<V6>(frame, segment, backend, reason)
+    deliver::<V6>(frame, segment, extent.total, &name, id, backend, reason)
 }
 
 /// Whether a SYN opens a new flow where an old one was: after its close, or when it was silent for
@@ -117,34 +97,88 @@ fn selects_anew(segment: &Segment, value: Value, now: u32) -> bool {
         || value.age(now) > REUSE_TICKS.load()
 }
 
+/// The next hop of a backend and what it asks of packets.
 #[inline(always)]
-fn current_hop(backend: &Backend) -> splitter_ebpf::abi::Hop {
-    backend.hops[backend.current_hop as usize & 1]
+pub fn current_hop(backend: &Backend) -> (Hop, Path) {
+    let place = backend.current_hop as usize & 1;
+    (backend.hops[place], backend.paths[place])
+}
+
+/// The verdict on a packet of `total` bytes that would grow by `overhead`, if the way on takes no more
+/// than `mtu`.
+#[inline(always)]
+pub fn too_big<const V6: bool>(
+    packet: &impl Packet,
+    total: usize,
+    mtu: u16,
+    overhead: usize,
+) -> Option<Outcome> {
+    let mtu = mtu as usize;
+    if total + overhead <= mtu || mtu == 0 {
+        return None;
+    }
+    if !V6 && packet.half(ETHERNET + 6) & DONT_FRAGMENT == 0 {
+        return Some(Outcome::of(Reason::TooBigToFragment));
+    }
+    Some(Outcome::told(
+        Reason::TooBig,
+        mtu.saturating_sub(overhead) as u32,
+    ))
 }
 
 #[inline(always)]
 fn deliver<const V6: bool>(
     frame: &mut Frame,
     segment: &Segment,
+    total: usize,
+    name: &Name,
+    id: u16,
     backend: &Backend,
     reason: Reason,
-) -> Verdict {
-    let hop = current_hop(backend);
+) -> Outcome {
+    let (hop, path) = current_hop(backend);
     if hop.ifindex == 0 {
-        return no(Reason::NoNextHop);
+        return Outcome::of(Reason::NoNextHop);
     }
-    let port = if backend.port == WirePort(0) {
-        segment.destination_port
+    let family = family::<V6>();
+    let tunneled = backend.mode == Mode::Ipip as u8;
+    let overhead = if tunneled {
+        tunnel::overhead(family)
     } else {
-        backend.port
+        0
     };
-    translate(
-        frame,
-        family::<V6>(),
-        segment.protocol,
-        End::Destination,
-        backend.address,
-        port,
-    );
-    (reason, hop)
+    if let Some(outcome) = too_big::<V6>(frame, total, path.mtu, overhead) {
+        return outcome;
+    }
+    if tunneled {
+        let orders = id as u32 | ((family as u32) << 16) | ((reason as u32) << 24);
+        return Outcome(tunnel::encapsulate(frame.context(), orders, name.spread()));
+    }
+    if backend.mode == Mode::FullNat as u8 {
+        let (key, buckets, tag) = name.parts();
+        let orders = orders(id, reason, segment.protocol, family);
+        return Outcome(translated::send_translated(
+            frame.context(),
+            key,
+            buckets,
+            tag,
+            orders,
+        ));
+    }
+    if backend.mode == Mode::DsrL2 as u8 {
+        take_hop(frame, family, ETHERNET);
+    } else {
+        let port = translated::port_at(backend, segment.destination_port);
+        translate(
+            frame,
+            family,
+            Layers::plain(family),
+            segment.protocol,
+            End::Destination,
+            backend.address,
+            port,
+        );
+    }
+    rewrite::macs(frame, &hop);
+    Outcome::to(reason, &hop, path)
 }

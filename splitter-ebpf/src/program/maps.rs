@@ -3,7 +3,7 @@
 
 use aya_ebpf::Global;
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
-use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LruHashMap, PerCpuArray};
+use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LruHashMap, PerCpuArray, ProgramArray};
 use aya_ebpf::macros::btf_map;
 use splitter_ebpf::abi;
 
@@ -55,9 +55,21 @@ pub static VERDICTS: PerCpuArray<abi::Verdicts, 1> = PerCpuArray::new();
 /// Counters by backend.
 #[btf_map]
 pub static COUNTERS: PerCpuArray<abi::BackendCounters, 1024> = PerCpuArray::new();
-/// A new flow on its way to [`untaken`](super::split::untaken).
+/// Programs that go on where the first one stops: see [`abi::Stage`].
 #[btf_map]
-pub static ASKED: PerCpuArray<abi::Asked, 1> = PerCpuArray::new();
+pub static STAGES: ProgramArray<{ abi::STAGES }> = ProgramArray::new();
+/// The VLAN tag of a frame on its way to another stage.
+#[btf_map]
+pub static PASSED_TAG: PerCpuArray<u32, 1> = PerCpuArray::new();
+/// A flow that is being pinned.
+#[btf_map]
+pub static PENDING: PerCpuArray<abi::Pending, 1> = PerCpuArray::new();
+/// The flow that a packet to an address of ours belongs to.
+#[btf_map]
+pub static REVERSE: PerCpuArray<abi::Reverse, 1> = PerCpuArray::new();
+/// The way that is looked for by [`find_way`](super::hops::find_way).
+#[btf_map]
+pub static WANTED: PerCpuArray<abi::Wanted, 1> = PerCpuArray::new();
 /// Next hops towards clients, as the kernel's routes say.
 #[btf_map]
 pub static CLIENT_HOPS: PerCpuArray<abi::ClientHop, { abi::CLIENT_HOPS }> = PerCpuArray::new();

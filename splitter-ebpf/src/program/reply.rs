@@ -2,21 +2,22 @@
 
 use super::flows::Name;
 use super::maps::{LISTENERS, REPLIES, SECOND_TICKS};
+use super::outcome::Outcome;
 use super::packet::Frame;
 use super::split::flow_key;
-use super::{Verdict, clock, family, hops, no};
+use super::{clock, family, forward, hops};
 use splitter_ebpf::abi::{PAIRS, Pair};
 use splitter_ebpf::flow::Event;
-use splitter_ebpf::headers::{Segment, payload};
-use splitter_ebpf::rewrite::{End, may_hop, translate};
+use splitter_ebpf::headers::{Segment, extent};
+use splitter_ebpf::rewrite::{self, End, Layers, may_hop, translate};
 use splitter_ebpf::verdict::Reason;
 
 /// Gives a backend's packet the listener's address and sends it to the client, if it belongs to a
 /// flow that is pinned to this backend.
 #[inline(always)]
-pub fn reply<const V6: bool>(frame: &mut Frame, segment: &Segment, index: u32) -> Verdict {
+pub fn reply<const V6: bool>(frame: &mut Frame, segment: &Segment, index: u32) -> Outcome {
     let Some(reply) = REPLIES.get(index) else {
-        return no(Reason::Inconsistent);
+        return Outcome::of(Reason::Inconsistent);
     };
     let mut none = Reason::BackendDirect;
     let mut found = None;
@@ -47,25 +48,30 @@ pub fn reply<const V6: bool>(frame: &mut Frame, segment: &Segment, index: u32) -
         i += 1;
     }
     let Some((name, value, listener)) = found else {
-        return no(none);
+        return Outcome::of(none);
     };
-    let Some(payload) = payload(frame, segment, family::<V6>()) else {
-        return no(Reason::Malformed);
+    let Some(extent) = extent(frame, segment, family::<V6>()) else {
+        return Outcome::of(Reason::Malformed);
     };
     if !may_hop(frame, family::<V6>()) {
-        return no(Reason::TtlExpired);
+        return Outcome::of(Reason::TtlExpired);
     }
     let Some(listener) = LISTENERS.get(listener.into()) else {
-        return no(Reason::Inconsistent);
+        return Outcome::of(Reason::Inconsistent);
     };
     let now = clock::now();
-    let Some(hop) = hops::towards::<V6>(frame, listener.address, segment.destination, now) else {
-        return no(Reason::NoReturnPath);
+    let Some((hop, path)) =
+        hops::towards::<V6>(frame.context(), listener.address, segment.destination, now)
+    else {
+        return Outcome::of(Reason::NoReturnPath);
     };
+    if let Some(outcome) = forward::too_big::<V6>(frame, extent.total, path.mtu, 0) {
+        return outcome;
+    }
     let event = Event {
         from_client: false,
         flags: segment.flags,
-        payload,
+        payload: extent.payload,
         aged: value.age(now) >= SECOND_TICKS.load(),
         one_way: false,
     };
@@ -73,10 +79,12 @@ pub fn reply<const V6: bool>(frame: &mut Frame, segment: &Segment, index: u32) -
     translate(
         frame,
         family::<V6>(),
+        Layers::plain(family::<V6>()),
         segment.protocol,
         End::Source,
         listener.address,
         listener.port,
     );
-    (Reason::Reply, hop)
+    rewrite::macs(frame, &hop);
+    Outcome::to(Reason::Reply, &hop, path)
 }

@@ -1,29 +1,26 @@
 //! Choosing a backend for a new flow: selector, row, split table, track table.
 
-use super::maps::{ASKED, BACKENDS, CONTROL, LISTENERS, REPLIES, ROWS, SPLITS, TRACKS};
+use super::maps::{BACKENDS, CONTROL, LISTENERS, PENDING, REPLIES, ROWS, SERVICES, SPLITS, TRACKS};
 use super::{family, flows, lookup, word};
 use splitter_ebpf::abi::{
-    Asked, Backend, Binding, Endpoint, MAGLEV, MAX_SERVICES, PAIRS, Pair, SLOTS, Selector, TABLES,
-    TRACKS as TRACK_LIMIT, track_table_index,
+    Backend, Binding, Endpoint, MAGLEV, MAX_SERVICES, NoBackend, PAIRS, Pair, Pending, SLOTS,
+    Selector, TABLES, TRACKS as TRACK_LIMIT, track_table_index,
 };
 use splitter_ebpf::endpoint::FlowTuple;
-use splitter_ebpf::headers::Segment;
 use splitter_ebpf::verdict::Reason;
-use splitter_ebpf::wire::WirePort;
+use splitter_ebpf::wire::{Family, WirePort};
 
 /// Entries of the track table that are tried when the client already reaches a backend through
 /// another listener.
 const CONFLICT_TRIES: u32 = 16;
 
-/// A backend for a new flow of `segment` at `listener`, by the split that is current now.
+/// A backend for a new flow, by the split that is current now. [`SHARED`] beside its id: the client may
+/// reach its endpoint through another listener, and [`untaken`] is to be asked.
 #[inline(always)]
-pub fn choose<const V6: bool>(
-    segment: &Segment,
-    listener: u16,
-) -> Result<(u16, &'static Backend), Reason> {
+pub fn choose<const V6: bool>(flow: &mut Pending) -> Result<u64, Reason> {
     let control = CONTROL.get_ptr(0).ok_or(Reason::Inconsistent)?;
     let record = LISTENERS
-        .get_ptr(listener.into())
+        .get_ptr(flow.listener.into())
         .ok_or(Reason::Inconsistent)?;
     // SAFETY: field addresses within values that look-ups returned.
     let (selector, binding) =
@@ -40,11 +37,11 @@ pub fn choose<const V6: bool>(
         .get_value(service.into(), &table)
         .ok_or(Reason::Inconsistent)?;
     let tuple = FlowTuple {
-        client: segment.source,
-        vip: segment.destination,
-        client_port: segment.source_port,
-        vip_port: segment.destination_port,
-        protocol: segment.protocol,
+        client: flow.client,
+        vip: flow.vip,
+        client_port: flow.client_port,
+        vip_port: flow.vip_port,
+        protocol: flow.protocol,
     };
     let (slot, entry) = if V6 {
         tuple.place_v6(&split.header)
@@ -54,69 +51,70 @@ pub fn choose<const V6: bool>(
     let track = split.slots[slot as usize & (SLOTS - 1)] & (TRACK_LIMIT as u8 - 1);
     let table = TRACKS
         .get_value(track_table_index(service, track, family::<V6>()), &0)
-        .ok_or(Reason::NoBackend)?;
+        .ok_or_else(|| nobody(service))?;
     let id = table.backends[at(entry)];
     if id == 0 {
-        return Err(Reason::NoBackend);
+        return Err(nobody(service));
     }
     let backend = BACKENDS.get(id.into()).ok_or(Reason::Inconsistent)?;
     if backend.flags & Backend::SHARED == 0 {
-        return Ok((id, backend));
+        return Ok(id.into());
     }
-    let Some(asked) = ASKED.get_ptr_mut(0) else {
-        return Err(Reason::Inconsistent);
-    };
-    // SAFETY: the look-up succeeded, and the value is this CPU's own.
-    unsafe {
-        *asked = Asked {
-            client: segment.source,
-            client_port: segment.source_port,
-            vip_port: segment.destination_port,
-            protocol: segment.protocol.into(),
-        };
-    }
-    let index = track_table_index(service, track, family::<V6>());
-    let id = untaken(index, entry, listener.into(), V6.into()) as u16;
-    if id == 0 {
-        return Err(Reason::TupleConflict);
-    }
-    let backend = BACKENDS.get(id.into()).ok_or(Reason::Inconsistent)?;
-    Ok((id, backend))
+    flow.track_table = track_table_index(service, track, family::<V6>());
+    flow.entry = entry;
+    Ok(id as u64 | SHARED)
 }
 
-/// The first backend from `entry` of the track table `index` on that the client's address and port,
-/// in [`ASKED`], do not reach through another listener than `listener`; 0 if none is found.
+/// Beside a backend's id: its endpoint answers for several listeners.
+pub const SHARED: u64 = 1 << 32;
+
+/// What a new flow gets that nobody can serve (`noBackend`).
+#[inline(always)]
+fn nobody(service: u16) -> Reason {
+    match SERVICES.get(service.into()) {
+        Some(word) if word.no_backend == NoBackend::Reset as u32 => Reason::NoBackendReset,
+        Some(word) if word.no_backend == NoBackend::Unreachable as u32 => {
+            Reason::NoBackendUnreachable
+        }
+        _ => Reason::NoBackend,
+    }
+}
+
+/// The first backend from `entry` of the track table `index` on that the client of the flow in
+/// [`PENDING`] does not reach through another listener with the same port; 0 if none is found.
 ///
 /// A global function: the verifier checks it once, and it is rarely called.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn untaken(index: u32, entry: u32, listener: u32, v6: u32) -> u64 {
+pub extern "C" fn untaken(index: u32, entry: u32) -> u64 {
     let Some(table) = TRACKS.get_value(index, &0) else {
-        return 0;
-    };
-    let Some(asked) = ASKED.get(0) else {
         return 0;
     };
     let mut tried = 0;
     while tried < CONFLICT_TRIES {
         let id = table.backends[at(entry.wrapping_add(tried))];
         tried += 1;
-        if id == 0 {
-            continue;
-        }
-        let Some(backend) = BACKENDS.get(id.into()) else {
-            return 0;
-        };
-        let free = if v6 == 0 {
-            !taken::<false>(asked, listener, backend)
-        } else {
-            !taken::<true>(asked, listener, backend)
-        };
-        if free {
+        if id != 0 && is_taken(id.into()) == 0 {
             return id.into();
         }
     }
     0
+}
+
+/// Whether the client of the flow in [`PENDING`] reaches the endpoint of backend `id` through another
+/// listener: 0 if not.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn is_taken(id: u32) -> u64 {
+    let (Some(flow), Some(backend)) = (PENDING.get(0), BACKENDS.get(id)) else {
+        return 1;
+    };
+    let taken = if flow.family == Family::V6 as u32 {
+        taken::<true>(flow, backend)
+    } else {
+        taken::<false>(flow, backend)
+    };
+    taken.into()
 }
 
 /// A place in the track table, in range for the verifier's eyes too.
@@ -129,13 +127,13 @@ const fn at(entry: u32) -> usize {
 /// Whether the client's address and port reach this backend's endpoint through another listener:
 /// the backend could not tell the two flows apart, nor could we tell their replies.
 #[inline(always)]
-fn taken<const V6: bool>(asked: &Asked, listener: u32, backend: &Backend) -> bool {
+fn taken<const V6: bool>(flow: &Pending, backend: &Backend) -> bool {
     let port = if backend.port == WirePort(0) {
-        asked.vip_port
+        flow.vip_port
     } else {
         backend.port
     };
-    let meta = Endpoint::meta_of(port, asked.protocol as u8, family::<V6>());
+    let meta = Endpoint::meta_of(port, flow.protocol, family::<V6>());
     let Some(endpoint) = lookup::endpoint::<V6>(backend.address, meta) else {
         return false;
     };
@@ -149,8 +147,8 @@ fn taken<const V6: bool>(asked: &Asked, listener: u32, backend: &Backend) -> boo
         if pair == Pair(0) {
             return false;
         }
-        let key = flow_key::<V6>(asked.client, asked.client_port, pair.listener());
-        if pair.listener() as u32 != listener
+        let key = flow_key::<V6>(flow.client, flow.client_port, pair.listener());
+        if pair.listener() != flow.listener
             && let Some(value) = flows::Name::new(key).find_out_of_line()
             && value.backend() == pair.backend()
         {

@@ -1,11 +1,11 @@
 //! Counters. Each CPU has its own, so plain additions are enough.
 
 use super::maps::{COUNTERS, VERDICTS};
-use splitter_ebpf::verdict::{REASONS, Reason};
+use splitter_ebpf::verdict::REASONS;
 
-/// Counts a packet's verdict.
+/// Counts a packet's verdict, by its reason's number.
 #[inline(always)]
-pub fn count(reason: Reason) {
+pub fn count(reason: u8) {
     if let Some(verdicts) = VERDICTS.get_ptr_mut(0) {
         // SAFETY: the look-up succeeded, and no other reference to this CPU's value exists.
         let packets = unsafe { &mut (*verdicts).packets };

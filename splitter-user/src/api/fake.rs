@@ -187,6 +187,7 @@ pub fn change(service: &str) -> Change {
 pub fn drain(state: DrainState, pins: u64) -> DrainView {
     DrainView {
         state,
+        mode: "dnat".to_owned(),
         pins,
         oldest_age_seconds: (pins > 0).then_some(61),
         never_pinned: 3,
@@ -231,6 +232,7 @@ pub fn status(phase: Phase) -> StatusView {
         services: vec![ServiceStatus {
             name: "web".to_owned(),
             generation: 42,
+            mode: "dnat".to_owned(),
             phase,
             flows: 61_203,
             conditions: Vec::new(),
@@ -268,6 +270,7 @@ fn track(
         backends: vec![BackendView {
             address: address.parse().unwrap(),
             port: Some(80),
+            mode: "dnat".to_owned(),
             weight: 1,
             state: LifeState::Ready,
             health: Health::Unknown,
@@ -285,6 +288,7 @@ pub fn service() -> ServiceView {
         state: LifeState::Ready,
         release: Some("shop".to_owned()),
         mode: "dnat".to_owned(),
+        no_backend: "drop".to_owned(),
         affinity: AffinityView {
             key: "clientIP".to_owned(),
             salt: "shop".to_owned(),
@@ -309,6 +313,8 @@ pub fn flows() -> FlowList {
             client: Some("198.18.9.7:40000".parse().unwrap()),
             track: "green".to_owned(),
             backend: "198.18.2.21:80".parse().unwrap(),
+            mode: "fullnat".to_owned(),
+            translated: Some("198.18.2.9:10240".parse().unwrap()),
             state: FlowState::Established,
             idle_seconds: 12,
         }],

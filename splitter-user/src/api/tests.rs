@@ -58,15 +58,15 @@ async fn a_service_has_the_fields_that_the_contract_names() {
     assert_eq!(status, 200);
     let expected = json!({
         "name": "web", "labels": {"team": "pay"}, "generation": 42, "undoGeneration": 41, "state": "ready", "release": "shop",
-        "mode": "dnat", "affinity": {"key": "clientIP", "salt": "shop"}, "digest": "9f86d081", "unpinned": 3,
+        "mode": "dnat", "noBackend": "drop", "affinity": {"key": "clientIP", "salt": "shop"}, "digest": "9f86d081", "unpinned": 3,
         "listeners": [{"vip": "198.18.1.100", "port": 80, "protocol": "tcp"}],
         "tracks": [
             {"name": "blue", "version": "1.8.2", "state": "ready", "weight": "95", "slots": 62259,
              "observed": {"newFlows": 10432, "share": null}, "flows": 61203,
-             "backends": [{"address": "198.18.2.11", "port": 80, "weight": 1, "state": "ready", "health": "unknown", "flows": 61203}]},
+             "backends": [{"address": "198.18.2.11", "port": 80, "mode": "dnat", "weight": 1, "state": "ready", "health": "unknown", "flows": 61203}]},
             {"name": "green", "version": "1.9.0", "state": "ready", "weight": "5", "slots": 3277,
              "observed": {"newFlows": 10432, "share": "4.98"}, "flows": 61203,
-             "backends": [{"address": "2001:db8:2::21", "port": 80, "weight": 1, "state": "ready", "health": "unknown", "flows": 61203}]},
+             "backends": [{"address": "2001:db8:2::21", "port": 80, "mode": "dnat", "weight": 1, "state": "ready", "health": "unknown", "flows": 61203}]},
         ],
         "conditions": [],
     });
@@ -143,13 +143,14 @@ async fn status_flows_drain_doctor_have_their_shapes() {
         "limits": {"services": 256, "backends": 4096, "flows": 1000000},
         "flowTable": {"entries": 61203, "capacity": 4194304},
         "conditions": [{"type": "NeighbourMissing", "status": "True", "message": "198.18.2.11 has no neighbour", "since": "2023-11-14T22:13:20Z"}],
-        "services": [{"name": "web", "generation": 42, "phase": "draining", "flows": 61203, "conditions": []}],
+        "services": [{"name": "web", "generation": 42, "mode": "dnat", "phase": "draining", "flows": 61203, "conditions": []}],
     });
     assert_eq!(get(&running.socket, "/v1/status").await, (200, expected));
 
     let flows = json!({"kind": "FlowList", "total": 2, "items": [{
         "service": "web", "listener": {"vip": "198.18.1.100", "port": 80, "protocol": "tcp"}, "client": "198.18.9.7:40000",
-        "track": "green", "backend": "198.18.2.21:80", "state": "established", "idleSeconds": 12,
+        "track": "green", "backend": "198.18.2.21:80", "mode": "fullnat", "translated": "198.18.2.9:10240",
+        "state": "established", "idleSeconds": 12,
     }]});
     let path = "/v1/flows?service=web&backend=198.18.2.21:80&source=198.18.9.0/24";
     assert_eq!(get(&running.socket, path).await, (200, flows));
@@ -162,7 +163,7 @@ async fn status_flows_drain_doctor_have_their_shapes() {
     );
 
     let drain = json!({
-        "kind": "Drain", "state": "drained", "pins": 0, "oldestAgeSeconds": null, "neverPinned": 3,
+        "kind": "Drain", "state": "drained", "mode": "dnat", "pins": 0, "oldestAgeSeconds": null, "neverPinned": 3,
         "deadline": "2096-10-02T07:06:40Z", "proven": true,
     });
     assert_eq!(

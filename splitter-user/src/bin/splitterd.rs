@@ -64,6 +64,9 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let config = Config::from_path(&arguments.config)?;
     if arguments.check_config {
+        for warning in config.warnings() {
+            eprintln!("warning: {warning}");
+        }
         println!("{} is a valid configuration", arguments.config.display());
         return Ok(());
     }

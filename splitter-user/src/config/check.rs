@@ -166,6 +166,12 @@ pub(super) fn limits(table: &Table<'_>, limits: &mut Limits, report: &mut Report
         ("services", 1, 4_096, &mut limits.services),
         ("backends", 1, 65_535, &mut limits.backends),
         ("flows", 1_000, 64_000_000, &mut limits.flows),
+        (
+            "new_flows_per_second",
+            0,
+            1_000_000_000,
+            &mut limits.new_flows_per_second,
+        ),
     ] {
         let Some(value) = table.get(key) else {
             continue;
@@ -181,20 +187,5 @@ pub(super) fn limits(table: &Table<'_>, limits: &mut Limits, report: &mut Report
                 format!("write a number from {least} to {most}"),
             ),
         }
-    }
-    let Some(value) = table.get("new_flows_per_second") else {
-        return;
-    };
-    if let Some(number) = value.integer(report)
-        && number != 0
-    {
-        value.error(
-            report,
-            format!(
-                "a cap of {number} is not there yet: this version of splitter does not have it, \
-                 a later one will"
-            ),
-            "write 0, which is no cap, or take the key out",
-        );
     }
 }

@@ -27,6 +27,13 @@ fn everything_but_interfaces_has_a_default() {
     assert_eq!(config.resources, Path::new("/etc/splitter/resources.d"));
     assert_eq!(config.metrics.listen.to_string(), "127.0.0.1:9901");
     assert_eq!(config.limits, Limits::default());
+    assert_eq!(config.limits.new_flows_per_second, 0);
+    assert_eq!(config.nat.addresses, [] as [std::net::IpAddr; 0]);
+    assert_eq!(config.nat.ports, 10_240..=32_767);
+    let tunnel = &config.tunnel;
+    assert_eq!(tunnel.outer_source_v4.to_string(), "198.19.0.0/16");
+    assert_eq!(tunnel.outer_source_v6.to_string(), "2001:db8:ffff::/64");
+    assert_eq!(config.warnings(), [] as [&str; 0]);
 }
 
 #[test]
@@ -46,7 +53,13 @@ fn every_key_is_read() {
         services = 4096
         backends = 0xffff
         flows = 64_000_000
-        new_flows_per_second = 0
+        new_flows_per_second = 50_000
+        [nat]
+        addresses = ["198.18.2.9", "2001:db8:2::9"]
+        ports = "20000-29999"
+        [tunnel]
+        outer_source_v4 = "198.19.128.0/20"
+        outer_source_v6 = "2001:db8:aaaa::/112"
         "#,
     );
     assert_eq!(config.interfaces, ["eth0", "eth1"]);
@@ -61,9 +74,18 @@ fn every_key_is_read() {
         Limits {
             services: 4_096,
             backends: 65_535,
-            flows: 64_000_000
+            flows: 64_000_000,
+            new_flows_per_second: 50_000
         }
     );
+    assert_eq!(config.nat.ports, 20_000..=29_999);
+    assert_eq!(
+        config.nat.of_family(crate::model::Family::V6),
+        ["2001:db8:2::9".parse::<std::net::IpAddr>().unwrap()]
+    );
+    let tunnel = &config.tunnel;
+    assert_eq!(tunnel.outer_source_v4.to_string(), "198.19.128.0/20");
+    assert_eq!(tunnel.outer_source_v6.to_string(), "2001:db8:aaaa::/112");
 }
 
 #[test]
@@ -99,17 +121,8 @@ fn an_unknown_key_is_refused_with_the_known_ones() {
 
 #[test]
 fn what_comes_later_is_told_apart_from_what_is_unknown() {
-    let text = wrong(
-        "interfaces = [\"eth0\"]\n[nat]\naddresses = []\n[tunnel]\n[roles]\n[limits]\n\
-         new_flows_per_second = 5\n",
-    );
-    for key in ["nat", "tunnel", "roles"] {
-        assert!(
-            text.contains(&format!("`{key}` is not there yet")),
-            "{text}"
-        );
-    }
-    assert!(text.contains("a cap of 5 is not there yet"), "{text}");
+    let text = wrong("interfaces = [\"eth0\"]\n[roles]\n");
+    assert!(text.contains("`roles` is not there yet"), "{text}");
     assert!(!text.contains("not a known"), "{text}");
 }
 
@@ -136,6 +149,7 @@ fn values_out_of_bounds_name_the_bounds() {
         ("services = 4097", "from 1 to 4096"),
         ("backends = 65_536", "from 1 to 65535"),
         ("backends = -1", "from 1 to 65535"),
+        ("new_flows_per_second = -1", "from 0 to 1000000000"),
         ("flows = 999", "from 1000 to 64000000"),
         ("flows = 99999999999999999999", "from 1000 to 64000000"),
     ] {
@@ -167,7 +181,7 @@ fn names_and_paths_are_safe() {
 #[test]
 fn everything_is_reported_at_once_in_the_order_of_the_text() {
     let found = Config::parse(
-        "xdp_mode = \"fast\"\nname = \"..\"\nbogus = 1\n[metrics]\nlisten = 5\n[nat]\n",
+        "xdp_mode = \"fast\"\nname = \"..\"\nbogus = 1\n[metrics]\nlisten = 5\n[roles]\n",
         "x",
     )
     .unwrap_err();
@@ -189,4 +203,127 @@ fn what_is_no_toml_is_reported_with_its_line() {
 fn a_file_that_cannot_be_read_is_named() {
     let error = Config::from_path(Path::new("/nonexistent/splitterd.toml")).unwrap_err();
     assert!(error.to_string().contains("/nonexistent/splitterd.toml"));
+}
+
+#[test]
+fn addresses_and_ports_of_nat_are_checked() {
+    let nat = |line: &str| wrong(&format!("interfaces = [\"eth0\"]\n[nat]\n{line}\n"));
+    for (line, words) in [
+        ("addresses = [\"198.18.2\"]", "`198.18.2` is not an IPv4"),
+        ("addresses = [\"198.18.2.9/32\"]", "without port or prefix"),
+        (
+            "addresses = [\"224.0.0.1\"]",
+            "224.0.0.1 is a multicast address",
+        ),
+        ("addresses = [\"127.0.0.1\"]", "a loopback address"),
+        ("addresses = [\"fe80::1\"]", "a link-local address"),
+        (
+            "addresses = [\"198.18.2.9\", \"198.18.2.9\"]",
+            "198.18.2.9 is given twice",
+        ),
+        ("addresses = \"198.18.2.9\"", "this is a list"),
+        ("ports = \"\"", "`` is not a range of ports"),
+        ("ports = \"10240\"", "write it like \"10240-32767\""),
+        ("ports = \"0-5\"", "from 1 to 65535"),
+        ("ports = \"9-5\"", "the first not above the last"),
+        ("ports = \"1-65536\"", "from 1 to 65535"),
+        ("port = \"1-2\"", "known: addresses, ports"),
+    ] {
+        let text = nat(line);
+        assert!(text.contains(words), "{line}: {text}");
+        assert!(text.contains("splitterd.toml:3:"), "{text}");
+        assert!(text.contains("  fix: "), "{text}");
+    }
+    let many = |count: u8, family: &str| {
+        let list: Vec<String> = (1..=count).map(|n| format!("\"{family}{n}\"")).collect();
+        format!(
+            "interfaces = [\"eth0\"]\n[nat]\naddresses = [{}]\n",
+            list.join(", ")
+        )
+    };
+    assert_eq!(good(&many(15, "198.18.2.")).nat.addresses.len(), 15);
+    for family in ["198.18.2.", "2001:db8::"] {
+        let text = wrong(&many(16, family));
+        assert!(text.contains("at most 15 of a family"), "{text}");
+    }
+}
+
+#[test]
+fn networks_of_the_tunnel_are_checked() {
+    let tunnel = |line: &str| wrong(&format!("interfaces = [\"eth0\"]\n[tunnel]\n{line}\n"));
+    for (line, words) in [
+        (
+            "outer_source_v4 = \"198.19.0.0\"",
+            "is not a network of this family",
+        ),
+        (
+            "outer_source_v4 = \"2001:db8::/64\"",
+            "is not a network of this family",
+        ),
+        (
+            "outer_source_v6 = \"198.19.0.0/16\"",
+            "is not a network of this family",
+        ),
+        ("outer_source_v4 = \"198.19.0.1/16\"", "198.19.0.0"),
+        (
+            "outer_source_v6 = \"2001:db8::1/64\"",
+            "bits set beyond its prefix",
+        ),
+        ("outer_source_v4 = \"224.0.0.0/8\"", "a multicast address"),
+        ("outer_source_v4 = \"128.0.0.0/1\"", "the broadcast address"),
+        ("outer_source_v4 = \"0.0.0.0/0\"", "the unspecified address"),
+        ("outer_source_v6 = \"ff00::/8\"", "a multicast address"),
+        ("outer_source_v6 = \"fe80::/64\"", "a link-local address"),
+        (
+            "outer_source = \"198.19.0.0/16\"",
+            "known: outer_source_v4, outer_source_v6",
+        ),
+    ] {
+        let text = tunnel(line);
+        assert!(text.contains(words), "{line}: {text}");
+        assert!(text.contains("splitterd.toml:3:"), "{text}");
+    }
+}
+
+#[test]
+fn a_tunnel_without_bits_to_vary_is_warned_of() {
+    let warnings =
+        |line: &str| good(&format!("interfaces = [\"eth0\"]\n[tunnel]\n{line}\n")).warnings();
+    for (line, bits) in [
+        ("outer_source_v4 = \"198.19.0.0/28\"", None),
+        ("outer_source_v4 = \"198.19.0.0/29\"", Some("only 3 bits")),
+        ("outer_source_v4 = \"198.19.0.1/32\"", Some("only 0 bits")),
+        ("outer_source_v6 = \"2001:db8::/32\"", None),
+        ("outer_source_v6 = \"2001:db8::/124\"", None),
+        ("outer_source_v6 = \"2001:db8::8/125\"", Some("only 3 bits")),
+        ("outer_source_v6 = \"2001:db8::8/128\"", Some("only 0 bits")),
+    ] {
+        let found = warnings(line);
+        assert_eq!(found.len(), usize::from(bits.is_some()), "{found:?}");
+        assert!(bits.is_none_or(|bits| found[0].contains(bits)), "{found:?}");
+    }
+}
+
+#[test]
+fn the_program_gets_a_prefix_and_the_mask_of_what_stays() {
+    let wire = |v4: &str, v6: &str| {
+        Tunnel {
+            outer_source_v4: v4.parse().unwrap(),
+            outer_source_v6: v6.parse().unwrap(),
+        }
+        .wire()
+    };
+    let default = Tunnel::default().wire();
+    assert_eq!(default, wire("198.19.0.0/16", "2001:db8:ffff::/64"));
+    assert_eq!(default.prefix_v4, u32::from_ne_bytes([198, 19, 0, 0]));
+    assert_eq!(default.mask_v4, u32::from_ne_bytes([255, 255, 0, 0]));
+    assert_eq!(default.mask_v6, 0, "the whole last word varies");
+    let narrow = wire("198.19.0.7/32", "2001:db8::1:0/112");
+    assert_eq!(narrow.mask_v4, u32::MAX);
+    assert_eq!(narrow.mask_v6, u32::from_ne_bytes([255, 255, 0, 0]));
+    assert_eq!(
+        narrow.prefix_v6.0[3],
+        u32::from_ne_bytes([0, 1, 0, 0]),
+        "in packet order"
+    );
 }

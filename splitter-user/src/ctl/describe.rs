@@ -59,6 +59,7 @@ fn describe(service: &ServiceView, paint: Paint) -> String {
         ),
         ("Release", or_dash(service.release.as_deref()).to_owned()),
         ("Mode", service.mode.clone()),
+        ("No backend", service.no_backend.clone()),
         (
             "Affinity",
             format!("{}, salt {}", service.affinity.key, service.affinity.salt),
@@ -96,8 +97,9 @@ fn describe_track(track: &TrackView, paint: Paint) -> String {
     );
     for backend in &track.backends {
         text += &format!(
-            "  {}  weight {}, health {}, {} flows{}\n",
+            "  {}  mode {}, weight {}, health {}, {} flows{}\n",
             address(backend),
+            backend.mode,
             backend.weight,
             backend.health.as_str(),
             backend.flows,

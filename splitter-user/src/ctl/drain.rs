@@ -115,6 +115,7 @@ async fn until_over(
 fn describe(view: &DrainView) -> String {
     let DrainView {
         state,
+        mode,
         pins,
         oldest_age_seconds,
         never_pinned,
@@ -141,5 +142,6 @@ fn describe(view: &DrainView) -> String {
     {
         text += &format!(", deadline in {}", format::seconds(left.as_secs()));
     }
+    text += &format!("; mode {mode}");
     text
 }

@@ -71,8 +71,19 @@ fn network(text: &str) -> Result<IpNet, String> {
 impl View for FlowList {
     fn text(&self, _: Detail, paint: Paint) -> String {
         let mut table = paint.table(&[
-            "SERVICE", "LISTENER", "CLIENT", "TRACK", "BACKEND", "STATE", "IDLE",
+            "SERVICE",
+            "LISTENER",
+            "CLIENT",
+            "TRACK",
+            "BACKEND",
+            "MODE",
+            "TRANSLATED",
+            "STATE",
+            "IDLE",
         ]);
+        let or_dash = |address: Option<SocketAddr>| {
+            address.map_or_else(|| "-".to_owned(), |address| address.to_string())
+        };
         for flow in &self.items {
             let state = match flow.state {
                 FlowState::Unconfirmed => "unconfirmed",
@@ -82,10 +93,11 @@ impl View for FlowList {
             table.add_row(vec![
                 flow.service.clone(),
                 format::listener(&flow.listener),
-                flow.client
-                    .map_or_else(|| "-".to_owned(), |client| client.to_string()),
+                or_dash(flow.client),
                 flow.track.clone(),
                 flow.backend.to_string(),
+                flow.mode.clone(),
+                or_dash(flow.translated),
                 state.to_owned(),
                 format::seconds(flow.idle_seconds),
             ]);

@@ -212,7 +212,7 @@ impl BackendList {
 
     fn table(&self, _: Detail, paint: Paint) -> String {
         let mut table = paint.table(&[
-            "SERVICE", "TRACK", "BACKEND", "WEIGHT", "STATE", "HEALTH", "FLOWS",
+            "SERVICE", "TRACK", "BACKEND", "MODE", "WEIGHT", "STATE", "HEALTH", "FLOWS",
         ]);
         for BackendItem {
             service,
@@ -224,6 +224,7 @@ impl BackendList {
                 Cell::new(service),
                 Cell::new(track),
                 Cell::new(address(backend)),
+                Cell::new(&backend.mode),
                 Cell::new(backend.weight),
                 paint.state(backend.state.as_str()),
                 Cell::new(backend.health.as_str()),

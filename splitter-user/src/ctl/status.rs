@@ -108,7 +108,7 @@ impl View for StatusView {
         let agent = &self.agent;
         let table = &self.flow_table;
         let mut text = format!(
-            "agent {} {} (pid {}), up {}\nflows {} of {}; flips {}; limits: {} services, {} backends, {} flows\n",
+            "agent {} {} (pid {}), up {}\nflow table {} of {}; flips {}; limits: {} services, {} backends, {} flows\n",
             agent.name,
             agent.version,
             agent.pid,
@@ -137,8 +137,8 @@ impl View for StatusView {
                 Phase::Pending => paint.notable("pending"),
             };
             text += &format!(
-                "service {}: {phase}, generation {}, {} flows\n",
-                service.name, service.generation, service.flows
+                "service {}: {phase}, generation {}, mode {}, {} flows\n",
+                service.name, service.generation, service.mode, service.flows
             );
             text += &describe_conditions(&service.conditions, "  ", paint);
         }

@@ -89,10 +89,14 @@ pub(super) fn start(config: &Config, claim: Claim) -> Result<Started, DaemonErro
         tracing::info!("the data plane runs already: taking it over");
     }
     kernel.tables().set_way_back(way_back);
+    kernel.tables().set_tunnel(config.tunnel.wire());
+    let cap = kernel.rate().per_tick(limits.new_flows_per_second);
+    kernel.tables().set_new_flows_per_tick(cap);
     let pending = kernel.tables().layout != wanted;
     let (addresses, _) = watch::channel(BTreeSet::new());
     let grace = Grace::start(grace_period).map_err(io("start a thread"))?;
     let mut writer = Writer::recover(kernel, store, secret, adopted, grace, addresses.clone())?;
+    writer.translate_to(config.nat.clone());
     if pending {
         writer.limits_pending(&wanted);
     }

@@ -292,6 +292,18 @@ impl Tables {
         true
     }
 
+    /// Lets a backend's clients be translated to a pool, in one store. Its flows hold places in the pool
+    /// that it names: for backends without flows.
+    pub fn set_pool(&self, id: u16, pool: u16) {
+        self.store_choices(
+            id,
+            Backend {
+                pool,
+                ..self.backend(id)
+            },
+        );
+    }
+
     /// Stores the word that holds a backend's port, mode, flags, current hop and pool.
     fn store_choices(&self, id: u16, backend: Backend) {
         let [a, b] = backend.port.0.to_ne_bytes();
@@ -330,9 +342,12 @@ impl Tables {
         self.nat_pools.write(index.into(), pool);
     }
 
-    /// Says where outer source addresses of mode `ipip` are taken from. Set before anything is attached:
-    /// a packet may see half of a change.
+    /// Says where outer source addresses of mode `ipip` are taken from. A packet may see half of a change:
+    /// an outer source of neither network, once.
     pub fn set_tunnel(&self, tunnel: Tunnel) {
+        if self.control.read(0).tunnel == tunnel {
+            return;
+        }
         let target = self.control.pointer(0);
         // SAFETY: within the one control record; words that the program alone reads.
         unsafe { (&raw mut (*target).tunnel).write_volatile(tunnel) };
@@ -394,8 +409,14 @@ impl Tables {
             .store(value.0, Ordering::SeqCst);
     }
 
+    /// Keeps what a flow was made from and is translated to, as the program would.
+    #[cfg(test)]
+    pub(crate) fn put_cold(&self, slot: usize, cold: ColdKey) {
+        self.flow_keys.write(slot, cold);
+    }
+
     /// The value word of a slot.
-    fn value_word(&self, slot: usize) -> &AtomicU64 {
+    pub(super) fn value_word(&self, slot: usize) -> &AtomicU64 {
         let (bucket, lane) = (slot / BUCKET_FLOWS, slot % BUCKET_FLOWS);
         self.flows
             .word(bucket, offset_of!(Bucket, values) + lane * 8)
@@ -407,19 +428,6 @@ impl Tables {
         self.value_word(flow.slot)
             .compare_exchange(flow.value.0, 0, Ordering::SeqCst, Ordering::Relaxed)
             .is_ok()
-    }
-
-    /// The full key of an IPv6 flow, if it belongs to the flow and not to one before it.
-    #[must_use]
-    pub fn cold_key(&self, flow: &FlowSlot) -> Option<ColdKey> {
-        let cold = self.flow_keys.read(flow.slot);
-        let key = splitter_ebpf::endpoint::flow_key_v6(
-            self.keys.fingerprint,
-            cold.address,
-            cold.port(),
-            cold.listener(),
-        );
-        (key == flow.key).then_some(cold)
     }
 }
 

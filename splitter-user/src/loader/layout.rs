@@ -33,7 +33,8 @@ impl Layout {
             backends: backends.min(u32::from(u16::MAX)),
             listeners,
             replies,
-            endpoint_buckets: (listeners * 2 + replies).next_power_of_two(),
+            // Listeners and their VIPs, backends' endpoints and their addresses.
+            endpoint_buckets: (listeners * 2 + replies + backends).next_power_of_two(),
             flow_buckets: (flows * 2 / bucket).max(2).next_power_of_two(),
         }
     }
@@ -138,6 +139,16 @@ impl TickRate {
         u32::try_from((jiffies >> self.shift) + 1).unwrap_or(u32::MAX)
     }
 
+    /// So many a second, as so many a tick: 0 for none, else at least 1.
+    #[must_use]
+    pub fn per_tick(&self, per_second: u32) -> u64 {
+        if per_second == 0 {
+            return 0;
+        }
+        let jiffies = u64::from(per_second) << self.shift;
+        (jiffies / u64::from(self.hz)).max(1)
+    }
+
     /// The length of `ticks`.
     #[must_use]
     pub fn duration(&self, ticks: u32) -> std::time::Duration {
@@ -165,6 +176,18 @@ mod tests {
                 rate.duration(rate.ticks(60_000)).as_millis() < 60_700,
                 "{hz} Hz"
             );
+        }
+    }
+
+    #[test]
+    fn a_cap_a_second_is_a_cap_a_tick_and_never_none() {
+        for hz in [100, 250, 300, 1000] {
+            let rate = TickRate::from_hz(hz);
+            assert_eq!((rate.per_tick(0), rate.per_tick(1)), (0, 1), "{hz} Hz");
+            let second = std::time::Duration::from_secs(1).as_micros();
+            let ticks = second / rate.duration(1).as_micros();
+            let all = u128::from(rate.per_tick(1_000_000)) * ticks;
+            assert!((640_000..=1_000_000).contains(&all), "{hz} Hz: {all}");
         }
     }
 

@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
-use aya::maps::{Map, MapData, MapError};
-use aya::programs::{ProgramError, TestRun as _, TestRunOptions, Xdp};
+use aya::maps::{Map, MapData, MapError, ProgramArray};
+use aya::programs::{Program, ProgramError, TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader, include_bytes_aligned};
+
+use splitter_ebpf::abi::Stage;
 
 use super::layout::{Keys, Layout, TickRate};
 
@@ -47,6 +49,19 @@ pub fn load(layout: Layout, secret: &[u8; 32], pins: Option<&Path>) -> Result<Lo
     load_object(OBJECT, layout, secret, pins)
 }
 
+/// Loads the programs with maps of `layout`, and with a clock of another rate than this kernel's, for
+/// tests that let time pass by themselves.
+///
+/// # Errors
+/// As for [`load`].
+pub fn load_at_rate(
+    layout: Layout,
+    secret: &[u8; 32],
+    rate: TickRate,
+) -> Result<Loaded, LoadError> {
+    load_parts(OBJECT, layout, secret, None, rate)
+}
+
 /// Loads another build of the object, such as the bench's, which has a driver beside the program.
 /// Its bytes are aligned to 32 (`aya::include_bytes_aligned`).
 ///
@@ -58,7 +73,16 @@ pub fn load_object(
     secret: &[u8; 32],
     pins: Option<&Path>,
 ) -> Result<Loaded, LoadError> {
-    let rate = TickRate::of_this_kernel();
+    load_parts(object, layout, secret, pins, TickRate::of_this_kernel())
+}
+
+fn load_parts(
+    object: &[u8],
+    layout: Layout,
+    secret: &[u8; 32],
+    pins: Option<&Path>,
+    rate: TickRate,
+) -> Result<Loaded, LoadError> {
     let keys = Keys::new(secret);
     let flow_mask = layout.flow_buckets - 1;
     let endpoint_mask = layout.endpoint_buckets - 1;
@@ -87,12 +111,35 @@ pub fn load_object(
         let program: &mut Xdp = program.try_into()?;
         program.load()?;
     }
+    install_stages(&mut ebpf)?;
     Ok(Loaded { ebpf, layout, rate })
 }
 
+/// Programs that another one calls, by their place in `STAGES`.
+const STAGES: [(Stage, &str); 1] = [(Stage::Unusual, "splitter_unusual")];
+
+/// Puts the later programs into their places, where the first one finds them; those of a program that
+/// still runs on taken-over maps are replaced.
+fn install_stages(ebpf: &mut Ebpf) -> Result<(), LoadError> {
+    let mut places = Vec::new();
+    for (stage, name) in STAGES {
+        let program: &Xdp = ebpf
+            .program(name)
+            .ok_or(LoadError::Missing(name))?
+            .try_into()?;
+        places.push((stage, program.fd()?.try_clone().map_err(MapError::IoError)?));
+    }
+    let map = ebpf.map_mut("STAGES").ok_or(LoadError::Missing("STAGES"))?;
+    let mut array = ProgramArray::try_from(map)?;
+    for (stage, program) in places {
+        array.set(stage as u32, &program, 0)?;
+    }
+    Ok(())
+}
+
 /// Every map of the object, by name.
-pub const MAPS: [&str; 23] = [
-    "ASKED",
+pub const MAPS: [&str; 27] = [
+    "PENDING",
     "CONTROL",
     "META",
     "ROWS",
@@ -115,6 +162,10 @@ pub const MAPS: [&str; 23] = [
     "FRAGMENTS",
     "VLAN_DEVICES",
     "BUDGETS",
+    "STAGES",
+    "PASSED_TAG",
+    "REVERSE",
+    "WANTED",
 ];
 
 impl Loaded {
@@ -128,6 +179,17 @@ impl Loaded {
             .program_mut(name)
             .ok_or(LoadError::Missing(name))?;
         Ok(program.try_into()?)
+    }
+
+    /// Every program of the object with its name, in no order.
+    ///
+    /// # Errors
+    /// Each item's: a program that is no XDP program.
+    pub fn programs(&self) -> impl Iterator<Item = Result<(&str, &Xdp), LoadError>> {
+        self.ebpf.programs().map(|(name, program)| match program {
+            Program::Xdp(program) => Ok((name, program)),
+            _ => Err(LoadError::Missing("programs but those for XDP")),
+        })
     }
 
     /// Takes a map out of the object.

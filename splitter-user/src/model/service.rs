@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Family, Listener, Track, Weight};
+use super::{Family, Listener, Mode, NoBackend, Track, Weight};
 
 /// What the split hash covers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -91,12 +91,18 @@ pub struct Service {
     pub labels: BTreeMap<String, String>,
     /// What clients dial.
     pub listeners: Vec<Listener>,
+    /// How packets get to its backends.
+    #[serde(default)]
+    pub mode: Mode,
     /// The release it belongs to, if any.
     pub release: Option<String>,
     /// What fixes a flow's track.
     pub affinity: Affinity,
     /// Its tracks.
     pub tracks: Vec<Track>,
+    /// What a new flow gets when no backend can take it.
+    #[serde(default)]
+    pub no_backend: NoBackend,
     /// Times of its flows.
     pub flows: FlowTimes,
     /// Its drain policy.

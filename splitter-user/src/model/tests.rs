@@ -44,12 +44,14 @@ fn service(name: &str) -> Service {
         name: name.to_owned(),
         labels: BTreeMap::new(),
         listeners: vec![listener("198.18.1.100", 80)],
+        mode: Mode::Dnat,
         release: None,
         affinity: Affinity::default(),
         tracks: vec![
             track("blue", "95%", vec![backend("198.18.2.11", 80)]),
             track("green", "5%", vec![backend("198.18.2.21", 80)]),
         ],
+        no_backend: NoBackend::Drop,
         flows: FlowTimes::default(),
         drain: DrainPolicy::default(),
     }
@@ -406,6 +408,83 @@ fn a_backend_answers_for_at_most_four_listeners_of_the_host() {
         "{text}"
     );
     assert!(text.contains("at most 4"), "{text}");
+}
+
+#[test]
+fn a_backend_that_clients_are_translated_for_answers_for_any_number() {
+    for mode in [Mode::FullNat, Mode::DsrL2, Mode::Ipip] {
+        let services = (0..9).map(|number| {
+            let mut service = service(&format!("web-{number}"));
+            service.mode = mode;
+            service.listeners[0].port = 8_000 + number;
+            for track in &mut service.tracks {
+                track.backends[0].port = None;
+            }
+            if mode == Mode::FullNat {
+                service.tracks[0].backends[0].port = Some(80);
+            }
+            service
+        });
+        assert_eq!(validate_set(&set(services.collect())), [], "{mode}");
+    }
+}
+
+#[test]
+fn where_packets_keep_their_port_a_backends_is_the_listeners() {
+    for mode in [Mode::DsrL2, Mode::Ipip] {
+        let (place, text) = problem(|s| {
+            s.mode = mode;
+            s.tracks[1].backends[0].port = Some(8080);
+        });
+        assert_eq!(place, Place::BackendPort(1, 0));
+        for part in [
+            "198.18.2.21:8080 has port 8080",
+            "dialled at 80",
+            mode.name(),
+            "leave the port out",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        let (_, text) = problem(|s| {
+            s.mode = mode;
+            s.listeners.push(listener("198.18.1.100", 443));
+            s.tracks[1].backends[0].port = None;
+        });
+        assert!(text.contains("dialled at 80, 443"), "{text}");
+        let mut several = service("web");
+        several.mode = mode;
+        several.listeners.push(listener("198.18.1.100", 443));
+        several.listeners.push(listener("2001:db8::100", 8080));
+        for track in &mut several.tracks {
+            track.backends[0].port = None;
+            track.backends.push(backend("2001:db8:2::1", 0));
+        }
+        several.tracks[0].backends[1] = backend("2001:db8:2::2", 8080);
+        assert_eq!(validate_service(&several), [], "a port of its own family");
+    }
+    for mode in [Mode::Dnat, Mode::FullNat] {
+        let mut other = service("web");
+        other.mode = mode;
+        other.tracks[1].backends[0].port = Some(8080);
+        assert_eq!(validate_service(&other), [], "{mode}");
+    }
+}
+
+#[test]
+fn a_service_that_was_stored_before_there_were_modes_is_in_mode_dnat() {
+    let mut json = serde_json::to_value(service("web")).unwrap();
+    json.as_object_mut().unwrap().remove("mode");
+    json.as_object_mut().unwrap().remove("no_backend");
+    let read: Service = serde_json::from_value(json).unwrap();
+    assert_eq!((read.mode, read.no_backend), (Mode::Dnat, NoBackend::Drop));
+    for (name, mode) in Mode::NAMES {
+        assert_eq!(serde_json::to_value(mode).unwrap(), name);
+        assert_eq!(mode.name(), name);
+    }
+    for (name, no_backend) in NoBackend::NAMES {
+        assert_eq!(serde_json::to_value(no_backend).unwrap(), name);
+        assert_eq!(no_backend.name(), name);
+    }
 }
 
 #[test]

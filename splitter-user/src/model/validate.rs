@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::{At, FlowTime, Place, Problem, Service, show_time};
 
+pub(crate) use addresses::unusable;
 pub use set::{validate_limits, validate_set};
 
 /// Whether a text is a DNS label, which names must be: 1 to 63 lower-case letters, digits and

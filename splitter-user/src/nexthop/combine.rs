@@ -41,8 +41,8 @@ pub(super) fn refuse(address: IpAddr) -> Option<Route> {
     address.is_multicast().then_some(Route::NoHost)
 }
 
-/// The way to an address whose route is `route`.
-pub(super) fn way(route: &Route, mirror: &Mirror) -> Way {
+/// The way to `address`, whose route is `route`.
+pub(super) fn way(address: IpAddr, route: &Route, mirror: &Mirror) -> Way {
     let (ifindex, via, source, limit) = match route {
         Route::Out {
             ifindex,
@@ -93,6 +93,8 @@ pub(super) fn way(route: &Route, mirror: &Mirror) -> Way {
                     source_mac,
                     destination_mac: *mac,
                     mtu,
+                    vlan: None,
+                    gateway: (via != address).then_some(via),
                     source,
                 },
                 place,
@@ -154,8 +156,11 @@ mod tests {
     fn a_way_is_known_while_the_neighbour_s_address_is() {
         for neighbour in [Neighbour::Fresh(PEER), Neighbour::Stale(PEER)] {
             for (limit, mtu) in [(None, 1_500), (Some(1_400), 1_400), (Some(9_000), 1_500)] {
-                let Way::Known(hop, place) = way(&out(limit), &mirror(|_| {}, Some(neighbour)))
-                else {
+                let Way::Known(hop, place) = way(
+                    ip("198.18.2.1"),
+                    &out(limit),
+                    &mirror(|_| {}, Some(neighbour)),
+                ) else {
                     panic!("{neighbour:?}");
                 };
                 assert_eq!(
@@ -177,7 +182,9 @@ mod tests {
             (Some(Neighbour::Asked), "has not answered yet"),
             (Some(Neighbour::Silent), "does not answer"),
         ] {
-            let Way::Unasked(why, place) = way(&out(None), &mirror(|_| {}, neighbour)) else {
+            let Way::Unasked(why, place) =
+                way(ip("198.18.2.1"), &out(None), &mirror(|_| {}, neighbour))
+            else {
                 panic!("{neighbour:?}")
             };
             assert!(
@@ -225,7 +232,7 @@ mod tests {
             ),
         ];
         for (route, mirror, words) in cases {
-            let Way::Impossible(why) = way(&route, &mirror) else {
+            let Way::Impossible(why) = way(ip("198.18.2.1"), &route, &mirror) else {
                 panic!("{route:?}")
             };
             assert!(why.contains(words), "{why}");

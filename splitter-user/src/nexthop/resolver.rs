@@ -197,7 +197,7 @@ impl Resolver {
         let mut unknown = BTreeSet::new();
         self.places.clear();
         for (backend, route) in &self.routes {
-            match way(route, &self.mirror) {
+            match way(*backend, route, &self.mirror) {
                 Way::Known(hop, place) => {
                     hops.hops.insert(*backend, hop);
                     self.places.insert(place);

@@ -32,6 +32,8 @@ fn a_backend_on_the_link_is_reached_by_its_own_address() {
                 source_mac: near.mac.unwrap(),
                 destination_mac: FAR_MAC,
                 mtu: 1_500,
+                vlan: None,
+                gateway: None,
                 source: address(source),
             };
             assert_eq!(hops.hops[&address(backend)], expected);

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_saphyr::{DoubleQuoted, FlowMap, SerializeError};
 
-use crate::model::{Affinity, AffinityKey, Backend, Listener, Protocol, Service, Track, show_time};
+use crate::model::{
+    Affinity, AffinityKey, Backend, Listener, Mode, NoBackend, Protocol, Service, Track, show_time,
+};
 
 /// Writes services as YAML, one document each.
 pub fn render<'s>(
@@ -38,13 +40,15 @@ struct Metadata<'s> {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Spec<'s> {
     listeners: Vec<FlowMap<ListenerOut>>,
-    mode: &'static str,
+    mode: Mode,
     #[serde(skip_serializing_if = "Option::is_none")]
     release: Option<&'s str>,
     affinity: AffinityOut<'s>,
     tracks: Vec<TrackOut<'s>>,
+    no_backend: NoBackend,
     flows: FlowsOut,
     drain: DrainOut,
 }
@@ -117,10 +121,11 @@ impl<'s> Document<'s> {
             },
             spec: Spec {
                 listeners: service.listeners.iter().map(listener).collect(),
-                mode: "dnat",
+                mode: service.mode,
                 release: service.release.as_deref(),
                 affinity: affinity(&service.affinity),
                 tracks: service.tracks.iter().map(track).collect(),
+                no_backend: service.no_backend,
                 flows: FlowsOut {
                     tcp_idle: show_time(flows.tcp_idle),
                     udp_idle: show_time(flows.udp_idle),

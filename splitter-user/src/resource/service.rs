@@ -7,7 +7,8 @@ use super::places::Places;
 use super::track::tracks;
 use crate::diagnostic::Report;
 use crate::model::{
-    Affinity, AffinityKey, DrainPolicy, FlowTime, FlowTimes, Listener, Place, Protocol, Service,
+    Affinity, AffinityKey, DrainPolicy, FlowTime, FlowTimes, Listener, Mode, NoBackend, Place,
+    Protocol, Service,
 };
 
 const SPEC: Known = Known {
@@ -17,10 +18,11 @@ const SPEC: Known = Known {
         "release",
         "affinity",
         "tracks",
+        "noBackend",
         "flows",
         "drain",
     ],
-    later: &["noBackend", "fallback", "preview", "routes", "healthChecks"],
+    later: &["fallback", "preview", "routes", "healthChecks"],
 };
 const METADATA: Known = Known {
     now: &["name", "labels"],
@@ -72,16 +74,19 @@ pub(super) fn service(document: &Fields<'_>, report: &mut Report<'_>) -> Option<
             labels(&field, report)
         });
     let spec = spec?;
-    if let Some(mode) = spec.get("mode") {
-        mode.word(&[("dnat", ())], &["fullnat", "dsr-l2", "ipip"], report);
-    }
+    let mode = spec.get("mode");
+    let mode = mode.and_then(|field| field.word(&Mode::NAMES, &[], report));
+    let no_backend = spec.get("noBackend");
+    let no_backend = no_backend.and_then(|field| field.word(&NoBackend::NAMES, &[], report));
     let service = Service {
         name: name.unwrap_or_default(),
         labels: labels.unwrap_or_default(),
         listeners: listeners(&spec, &mut places, report),
+        mode: mode.unwrap_or_default(),
         release: text_of(&spec, "release", Place::Release, &mut places, report),
         affinity: affinity(&spec, &mut places, report),
         tracks: tracks(&spec, &mut places, report),
+        no_backend: no_backend.unwrap_or_default(),
         flows: flows(&spec, &mut places, report),
         drain: drain(&spec, &mut places, report),
     };

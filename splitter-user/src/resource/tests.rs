@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{parse, read};
-use crate::model::{AffinityKey, Protocol, Service, Weight};
+use crate::model::{AffinityKey, Mode, NoBackend, Protocol, Service, Weight};
 
 const FULL: &str = r#"# everything that there is
 apiVersion: splitter/v1
@@ -51,12 +51,32 @@ fn in_force(text: &str) -> BTreeMap<String, Service> {
 }
 
 #[test]
+fn every_mode_and_every_way_without_backends_is_read_and_written_back() {
+    let text = FULL.replace(", port: 80}", "}");
+    for (name, mode) in Mode::NAMES {
+        for (word, no_backend) in NoBackend::NAMES {
+            let text = text.replace("mode: dnat", &format!("mode: {name}\n  noBackend: {word}"));
+            let read = parse(&text, "web.yaml").unwrap();
+            assert_eq!((read[0].mode, read[0].no_backend), (mode, no_backend));
+            let export = super::render(&read).unwrap();
+            assert!(export.contains(&format!("  mode: {name}\n")), "{export}");
+            assert!(
+                export.contains(&format!("  noBackend: {word}\n")),
+                "{export}"
+            );
+            assert_eq!(parse(&export, "export").unwrap(), read);
+        }
+    }
+}
+
+#[test]
 fn every_field_is_read() {
     let services = parse(FULL, "web.yaml").unwrap();
     let [web] = &services[..] else {
         panic!("{services:?}");
     };
     assert_eq!(web.name, "web");
+    assert_eq!((web.mode, web.no_backend), (Mode::Dnat, NoBackend::Drop));
     assert_eq!(web.labels["team"], "pay");
     assert_eq!(web.listeners[1].protocol, Protocol::Udp);
     assert_eq!(web.listeners[1].to_string(), "[2001:db8:1::100]:80/udp");

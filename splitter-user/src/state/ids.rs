@@ -94,6 +94,18 @@ impl<K: Ord + Clone> Ids<K> {
         self.by_id.get(&id).map(|(_, state)| *state)
     }
 
+    /// Lets a number stand for another key, in the state that it is in.
+    pub fn rename(&mut self, id: u16, key: K) {
+        if let Some((old, state)) = self.by_id.get(&id) {
+            let state = *state;
+            if self.by_key.get(old) == Some(&id) {
+                self.by_key.remove(old);
+                self.by_key.insert(key.clone(), id);
+            }
+            self.by_id.insert(id, (key, state));
+        }
+    }
+
     /// Marks an active key as deleting.
     pub fn delete(&mut self, key: &K, deadline: u64) {
         if let Some(id) = self.by_key.get(key) {

@@ -80,8 +80,10 @@ impl<D: DataPlane + 'static> Writer<D> {
             );
         }
         self.world = plan.next;
+        self.write_words(&self.world, sync::Words::All);
         self.after_change();
         self.judge_backends();
+        self.judge_ways();
         Ok(plan.changes)
     }
 
@@ -258,6 +260,7 @@ impl<D: DataPlane + 'static> Writer<D> {
 
     /// Everything that has to be in place before the flip, none of it decisive for any packet yet.
     fn prepare_tables(&mut self, plan: &Plan, flip: &Flip) -> Result<(), PlaneError> {
+        self.write_words(&plan.next, sync::Words::New);
         if plan.layout {
             self.write_backends(&plan.next);
             self.rebind(&self.world, &plan.next, flip.to);
@@ -467,6 +470,7 @@ impl<D: DataPlane + 'static> Writer<D> {
     pub(super) fn sync_all(&mut self) -> Result<(), PlaneError> {
         self.resync = true;
         let world = self.world.clone();
+        self.write_words(&world, sync::Words::All);
         self.sync_tracks(&sync::tracks(&world))?;
         self.sync_endpoints(&sync::endpoints(&world), true)?;
         self.plane.barrier()?;

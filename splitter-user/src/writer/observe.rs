@@ -21,6 +21,7 @@ struct Reading {
     backends: BTreeMap<u16, BackendCounters>,
     unpinned: u64,
     table_full: u64,
+    nat_exhausted: u64,
 }
 
 /// The last minute's readings, oldest first.
@@ -117,8 +118,11 @@ impl<D: DataPlane + 'static> Writer<D> {
         let of = |reason: Reason| verdicts.packets[reason as usize % REASONS];
         let mut reading = Reading {
             backends: BTreeMap::new(),
-            unpinned: of(Reason::UnpinnedTableFull) + of(Reason::UnpinnedContended),
+            unpinned: of(Reason::UnpinnedTableFull)
+                + of(Reason::UnpinnedContended)
+                + of(Reason::UnpinnedCapped),
             table_full: of(Reason::UnpinnedTableFull),
+            nat_exhausted: of(Reason::NatExhausted),
         };
         let ids: Vec<u16> = self.world.backend_ids.iter().map(|(id, _, _)| id).collect();
         for id in ids {
@@ -129,6 +133,7 @@ impl<D: DataPlane + 'static> Writer<D> {
             self.observe.readings.pop_front();
         }
         self.judge_flow_table();
+        self.judge_nat();
         self.judge_backends();
         self.observe.seconds += 1;
         if self.observe.seconds.is_multiple_of(60)
@@ -201,9 +206,29 @@ impl<D: DataPlane + 'static> Writer<D> {
         }
     }
 
+    fn judge_nat(&mut self) {
+        let (Some(first), Some(last)) =
+            (self.observe.readings.front(), self.observe.readings.back())
+        else {
+            return;
+        };
+        let refused = last.nat_exhausted.saturating_sub(first.nat_exhausted);
+        if refused > 0 {
+            self.raise(
+                ConditionKind::NatExhausted,
+                format!(
+                    "{refused} packets of new flows of mode fullnat found no free address and port in the last minute and \
+                     were refused: give more addresses or ports in [nat]"
+                ),
+            );
+        } else {
+            self.lower(ConditionKind::NatExhausted);
+        }
+    }
+
     pub(super) fn flow_table(&self) -> FlowTableView {
         FlowTableView {
-            entries: self.scan.last.total,
+            entries: self.scan.last.total + self.scan.last.second,
             capacity: u64::try_from(self.plane.tables().layout.flow_slots()).unwrap_or(u64::MAX),
         }
     }

@@ -47,6 +47,7 @@ impl<D: DataPlane + 'static> Writer<D> {
             tracks: BTreeMap::new(),
             replies_freed: BTreeSet::new(),
             hops: NextHops::default(),
+            nat: crate::config::Nat::default(),
             addresses,
             expected: BTreeMap::new(),
             resync: false,
@@ -190,6 +191,7 @@ impl<D: DataPlane + 'static> Writer<D> {
             selector = Selector::new(self.store.committed()?.unwrap_or(0), 0);
         }
         self.write_backends(&world);
+        self.write_words(&world, sync::Words::All);
         let ids: Vec<(String, u16)> = world
             .service_ids
             .iter()

@@ -1,7 +1,7 @@
-//! The flow table, read over and over: expiry, how many flows each backend has, and the proof that
-//! something has none. Read bit by bit, so that commands never wait for a whole scan.
+//! The flow table, read over and over: expiry, second entries that lost their flow, how many flows each
+//! backend has, and the proof that something has none. Read bit by bit, so that commands never wait for a whole scan.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use splitter_ebpf::flow::State;
@@ -21,6 +21,8 @@ const CHUNK: usize = 4096;
 #[derive(Debug, Clone, Copy, Default)]
 struct Ends {
     unconfirmed: u32,
+    /// Where the client alone is seen, it has gone on by then: its flow is as good as established.
+    replied: u32,
     closing: u32,
     tcp_idle: u32,
     udp_idle: u32,
@@ -29,7 +31,8 @@ struct Ends {
 impl Ends {
     fn of(&self, state: u8) -> u32 {
         match State::from_bits(state) {
-            Some(State::New | State::Replied | State::ResetNew | State::UdpNew) => self.unconfirmed,
+            Some(State::New | State::ResetNew | State::UdpNew) => self.unconfirmed,
+            Some(State::Replied) => self.replied,
             Some(State::Closing | State::Reset) => self.closing,
             Some(State::Established | State::FinClient | State::FinBackend) => self.tcp_idle,
             Some(State::UdpEstablished) => self.udp_idle,
@@ -37,6 +40,9 @@ impl Ends {
         }
     }
 }
+
+/// Second entries that were found to lead nowhere, by place: key and value.
+type Orphans = HashMap<usize, (u64, u64)>;
 
 /// What a whole scan found.
 #[derive(Debug, Clone, Default)]
@@ -49,6 +55,8 @@ pub(super) struct Counts {
     pub listeners: Vec<u64>,
     /// Flows in all.
     pub total: u64,
+    /// Second entries of flows whose clients are translated.
+    pub second: u64,
 }
 
 impl Counts {
@@ -58,6 +66,7 @@ impl Counts {
             oldest: vec![0; backends + 1],
             listeners: vec![0; listeners + 1],
             total: 0,
+            second: 0,
         }
     }
 }
@@ -78,6 +87,7 @@ struct Running {
     counts: Counts,
     ends: Vec<Ends>,
     with_listeners: bool,
+    orphans: Orphans,
 }
 
 /// Scans, past, present and next.
@@ -90,6 +100,9 @@ pub(super) struct Scan {
     backends: BTreeMap<u16, Need>,
     listeners: BTreeMap<u16, Need>,
     drains: BTreeMap<(String, DrainTarget), Proof>,
+    /// Second entries that the last whole scan found to lead nowhere. Of one that is being made, the
+    /// first entry follows within microseconds; so those that are here twice have lost theirs.
+    orphans: Orphans,
     buckets: usize,
     sizes: (usize, usize),
 }
@@ -113,6 +126,7 @@ impl Scan {
             backends: BTreeMap::new(),
             listeners: BTreeMap::new(),
             drains: BTreeMap::new(),
+            orphans: Orphans::new(),
             buckets: plane.tables().flow_buckets(),
             sizes,
         }
@@ -186,6 +200,7 @@ impl<D: DataPlane + 'static> Writer<D> {
                 .listener_ids
                 .iter()
                 .any(|(_, _, state)| deleting(state)),
+            orphans: Orphans::new(),
         });
     }
 
@@ -198,13 +213,18 @@ impl<D: DataPlane + 'static> Writer<D> {
                 .saturating_add(1)
         };
         let mut ends = vec![Ends::default(); self.scan.sizes.0 + 1];
-        for (id, _, state) in self.world.backend_ids.iter() {
+        for (id, key, state) in self.world.backend_ids.iter() {
             if state == IdState::Quarantined {
                 continue;
             }
             let times = self.world.times_of(id);
             ends[usize::from(id)] = Ends {
                 unconfirmed: ticks(times.unconfirmed),
+                replied: ticks(if key.mode.is_one_way() {
+                    times.tcp_idle
+                } else {
+                    times.unconfirmed
+                }),
                 closing: ticks(times.closing),
                 tcp_idle: ticks(times.tcp_idle),
                 udp_idle: ticks(times.udp_idle),
@@ -225,9 +245,23 @@ impl<D: DataPlane + 'static> Writer<D> {
             ends,
             with_listeners,
             next,
+            orphans,
             ..
         } = running;
+        let before = &self.scan.orphans;
         tables.scan(*next..end, |flow| {
+            if flow.value.is_pointing() {
+                let what = (flow.key, flow.value.0);
+                let lost = !tables.has_first(&flow);
+                if lost && before.get(&flow.slot) == Some(&what) && tables.free_flow(&flow) {
+                    return;
+                }
+                if lost {
+                    orphans.insert(flow.slot, what);
+                }
+                counts.second += 1;
+                return;
+            }
             let backend = usize::from(flow.value.backend());
             let age = flow.value.age(now);
             let limit = ends
@@ -340,6 +374,7 @@ impl<D: DataPlane + 'static> Writer<D> {
         }
         self.scan.cycle += 1;
         self.scan.last = done.counts;
+        self.scan.orphans = done.orphans;
         if gone {
             // Quarantined numbers leave the tables; a scan that begins after that may free them.
             self.sync_all()?;

@@ -4,14 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use splitter_ebpf::abi::{
-    self, Backend, Binding, Endpoint, EndpointKind, PAIRS, Pair, Reply, track_table_index,
+    self, Backend, Binding, Endpoint, EndpointKind, PAIRS, Pair, Reply, ServiceWord,
+    track_table_index,
 };
 use splitter_ebpf::wire::{Family, TCP, UDP, WireAddress, WirePort};
 
-use super::Writer;
+use super::{Pools, Writer};
 use crate::api::types::ApiError;
 use crate::dataplane::{DataPlane, PlaneError, TrackUpdate};
-use crate::model::{Listener, Protocol};
+use crate::model::{Listener, Mode, Protocol};
 use crate::state::{BackendKey, IdState, World};
 use crate::table::maglev::{self, Member};
 
@@ -23,7 +24,46 @@ pub(super) type Place = ([u32; 4], u64);
 pub(super) enum Meaning {
     Listener(u16),
     Vip,
-    Backend(Vec<Pair>),
+    /// The whole address of a backend whose answers come through here.
+    Address,
+    /// A backend's endpoint: the flows of mode `dnat` that it may answer, and whether clients are
+    /// translated for it too.
+    Backend {
+        pairs: Vec<Pair>,
+        translated: bool,
+    },
+}
+
+impl Meaning {
+    /// Its kind in the tables.
+    const fn kind(&self) -> EndpointKind {
+        match self {
+            Self::Listener(_) => EndpointKind::Listener,
+            Self::Vip => EndpointKind::Vip,
+            Self::Address => EndpointKind::Address,
+            Self::Backend {
+                translated: false, ..
+            } => EndpointKind::Backend,
+            Self::Backend {
+                translated: true, ..
+            } => EndpointKind::Translated,
+        }
+    }
+}
+
+/// Whose words to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Words {
+    /// Those of services that are not in force yet: no packet sees them.
+    New,
+    /// Those of all.
+    All,
+}
+
+/// Whether an endpoint's id is that of a reply record.
+const fn has_reply(endpoint: &Endpoint) -> bool {
+    endpoint.kind == EndpointKind::Backend as u32
+        || endpoint.kind == EndpointKind::Translated as u32
 }
 
 pub(super) const fn protocol_number(protocol: Protocol) -> u8 {
@@ -71,28 +111,40 @@ pub(super) fn endpoints(world: &World) -> BTreeMap<Place, Meaning> {
             );
         }
     }
-    for (pair, place) in pairs(world) {
-        match places
-            .entry(place)
-            .or_insert_with(|| Meaning::Backend(Vec::new()))
-        {
-            Meaning::Backend(pairs) => pairs.push(pair),
+    for (mode, pair, place) in answers(world) {
+        match places.entry(place).or_insert(Meaning::Backend {
+            pairs: Vec::new(),
+            translated: false,
+        }) {
+            Meaning::Backend { pairs, translated } => match mode {
+                Mode::FullNat => *translated = true,
+                Mode::Dnat | Mode::DsrL2 | Mode::Ipip => pairs.push(pair),
+            },
             // Validation refuses a backend that is a listener.
-            Meaning::Listener(_) | Meaning::Vip => {}
+            Meaning::Listener(_) | Meaning::Vip | Meaning::Address => {}
+        }
+    }
+    for (_, key, state) in world.backend_ids.iter() {
+        if in_tables(state) && !key.mode.is_one_way() {
+            let whole = Endpoint::meta_of(WirePort(0), 0, Family::of(&key.address));
+            places
+                .entry((WireAddress::from(key.address).0, whole))
+                .or_insert(Meaning::Address);
         }
     }
     places
 }
 
-/// Every listener with every backend that may answer for it, and where that answer comes from.
-fn pairs(world: &World) -> Vec<(Pair, Place)> {
+/// Every listener with every backend whose answers for it come through here, how packets get there, and
+/// where those answers come from.
+fn answers(world: &World) -> Vec<(Mode, Pair, Place)> {
     let mut backends: BTreeMap<&str, Vec<(u16, &BackendKey)>> = BTreeMap::new();
     for (id, key, state) in world.backend_ids.iter() {
-        if in_tables(state) {
+        if in_tables(state) && !key.mode.is_one_way() {
             backends.entry(&key.service).or_default().push((id, key));
         }
     }
-    let mut pairs = Vec::new();
+    let mut answers = Vec::new();
     for (listener_id, listener, state) in world.listener_ids.iter() {
         if !in_tables(state) {
             continue;
@@ -109,20 +161,21 @@ fn pairs(world: &World) -> Vec<(Pair, Place)> {
             if Family::of(&key.address) == family {
                 let port = WirePort::new(key.port.unwrap_or(listener.port));
                 let meta = Endpoint::meta_of(port, protocol_number(listener.protocol), family);
-                pairs.push((
+                answers.push((
+                    key.mode,
                     Pair::new(listener_id, *backend_id),
                     (WireAddress::from(key.address).0, meta),
                 ));
             }
         }
     }
-    pairs
+    answers
 }
 
 /// Refuses a world in which one backend endpoint would answer for more listeners than it can.
 pub(super) fn check_pairs(world: &World) -> Result<(), ApiError> {
     for ((address, meta), meaning) in endpoints(world) {
-        if let Meaning::Backend(pairs) = meaning
+        if let Meaning::Backend { pairs, .. } = meaning
             && pairs.len() > PAIRS
         {
             let family = if meta >> 24 == u64::from(Family::V4 as u8) {
@@ -134,7 +187,7 @@ pub(super) fn check_pairs(world: &World) -> Result<(), ApiError> {
             let port = WirePort(u16::try_from(meta & 0xffff).unwrap_or(0)).get();
             return Err(ApiError::refused(format!(
                 "backend {} would answer for {} listeners and tracks, counting those that are deleted but have living \
-                 flows; at most {PAIRS} are possible: wait until those flows have ended, or give it another port",
+                 flows; at most {PAIRS} are possible: wait until those flows have ended, or give it another port, or use mode fullnat",
                 std::net::SocketAddr::new(address, port),
                 pairs.len()
             )));
@@ -162,12 +215,7 @@ pub(super) fn tracks(world: &World) -> BTreeMap<u32, Vec<Member>> {
                 let members: Vec<Member> = members
                     .filter(|backend| service.takes_new_flows(backend.address, backend.port))
                     .filter_map(|backend| {
-                        let key = BackendKey {
-                            service: name.clone(),
-                            track: track.name.clone(),
-                            address: backend.address,
-                            port: backend.port,
-                        };
+                        let key = BackendKey::of(&service.spec, &track.name, backend);
                         Some(Member {
                             id: world.backend_ids.get(&key)?,
                             address: backend.address,
@@ -186,28 +234,53 @@ pub(super) fn tracks(world: &World) -> BTreeMap<u32, Vec<Member>> {
 impl<D: DataPlane + 'static> Writer<D> {
     /// Writes the records of backends that `world` has and the tables do not.
     pub(super) fn write_backends(&self, world: &World) {
+        let mut pools = Pools::read(self.plane.tables(), [&self.world, world]);
         for (id, key, state) in world.backend_ids.iter() {
             let (address, port) = (
                 WireAddress::from(key.address),
                 WirePort::new(key.port.unwrap_or(0)),
             );
             let there = self.plane.tables().backend(id);
+            let mode = abi::Mode::from(key.mode) as u8;
             // A number that was free starts anew, whatever its last owner left.
             let fresh = self.world.backend_ids.state_of(id).is_none();
-            if !in_tables(state) || (!fresh && there.address == address && there.port == port) {
+            let same = (there.address, there.port, there.mode) == (address, port, mode);
+            if !in_tables(state) || (!fresh && same) {
                 continue;
             }
-            let (hop, path) = self.hop_of(key.address).unwrap_or_default();
+            // Without a pool nothing can be translated: then there is no way, until the pool is known.
+            let pool = self.choose_pool(key, 0, &mut pools);
+            let hop = pool.and_then(|_| self.hop_of(key));
+            let (hop, path) = hop.unwrap_or_default();
             self.plane.tables().write_backend(
                 id,
                 Backend {
                     address,
                     port,
+                    mode,
+                    pool: pool.unwrap_or(0),
                     hops: [hop; 2],
                     paths: [path; 2],
                     ..Backend::default()
                 },
             );
+        }
+    }
+
+    /// Lets services do beside their splits what `world` says.
+    pub(super) fn write_words(&self, world: &World, which: Words) {
+        for (name, service) in &world.services {
+            let known = self.world.services.contains_key(name);
+            let Some(id) = world.service_ids.get(name) else {
+                continue;
+            };
+            let word = ServiceWord {
+                no_backend: abi::NoBackend::from(service.spec.no_backend) as u32,
+                reserved: 0,
+            };
+            if (which == Words::All || !known) && self.plane.tables().service_word(id) != word {
+                self.plane.tables().set_service_word(id, word);
+            }
         }
     }
 
@@ -227,37 +300,39 @@ impl<D: DataPlane + 'static> Writer<D> {
             .collect();
         let mut used: BTreeSet<u32> = there
             .values()
-            .filter(|e| e.kind == EndpointKind::Backend as u32)
+            .filter(|e| has_reply(e))
             .map(|e| e.id)
             .collect();
         used.extend(&self.replies_freed);
         for (place, meaning) in wanted {
             let old = there.get(place);
-            let (kind, id) = match meaning {
-                Meaning::Listener(id) => (EndpointKind::Listener, u32::from(*id)),
-                Meaning::Vip => (EndpointKind::Vip, 0),
-                Meaning::Backend(pairs) => {
+            let id = match meaning {
+                Meaning::Listener(id) => u32::from(*id),
+                Meaning::Vip | Meaning::Address => 0,
+                Meaning::Backend { pairs, .. } => {
                     let mut reply = Reply::default();
                     for (slot, pair) in reply.pairs.iter_mut().zip(pairs) {
                         *slot = *pair;
                     }
-                    let old = old.filter(|old| old.kind == EndpointKind::Backend as u32);
-                    if old.is_some_and(|old| self.plane.tables().reply(old.id) == reply) {
-                        continue;
+                    let old = old.filter(|old| has_reply(old));
+                    match old.filter(|old| self.plane.tables().reply(old.id) == reply) {
+                        Some(old) => old.id,
+                        None => {
+                            let mut all = 0..self.plane.tables().layout.replies;
+                            let free = all.find(|index| !used.contains(index));
+                            let index = free.ok_or(crate::dataplane::EndpointError::Full)?;
+                            used.insert(index);
+                            self.replies_freed.extend(old.map(|old| old.id));
+                            self.plane.tables().write_reply(index, reply);
+                            index
+                        }
                     }
-                    let free =
-                        (0..self.plane.tables().layout.replies).find(|index| !used.contains(index));
-                    let index = free.ok_or(crate::dataplane::EndpointError::Full)?;
-                    used.insert(index);
-                    self.replies_freed.extend(old.map(|old| old.id));
-                    self.plane.tables().write_reply(index, reply);
-                    (EndpointKind::Backend, index)
                 }
             };
             let entry = Endpoint {
                 address: WireAddress(place.0),
                 meta: place.1,
-                kind: kind as u32,
+                kind: meaning.kind() as u32,
                 id,
             };
             if old != Some(&entry) {
@@ -267,7 +342,7 @@ impl<D: DataPlane + 'static> Writer<D> {
         if removing {
             for (place, entry) in there {
                 if !wanted.contains_key(&place) {
-                    if entry.kind == EndpointKind::Backend as u32 {
+                    if has_reply(&entry) {
                         self.replies_freed.insert(entry.id);
                     }
                     self.plane
@@ -284,7 +359,7 @@ impl<D: DataPlane + 'static> Writer<D> {
     fn mark_shared(&self, wanted: &BTreeMap<Place, Meaning>) {
         let mut shared: BTreeMap<u16, bool> = BTreeMap::new();
         for meaning in wanted.values() {
-            if let Meaning::Backend(pairs) = meaning {
+            if let Meaning::Backend { pairs, .. } = meaning {
                 let several = pairs
                     .iter()
                     .any(|pair| pair.listener() != pairs[0].listener());

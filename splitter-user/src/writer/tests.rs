@@ -398,9 +398,9 @@ fn a_backend_endpoint_that_two_services_share_answers_for_both() {
         },
     );
     let endpoints = sync::endpoints(&writer.world);
-    let shared = endpoints
-        .values()
-        .filter(|meaning| matches!(meaning, sync::Meaning::Backend(pairs) if pairs.len() == 2));
+    let shared = endpoints.values().filter(
+        |meaning| matches!(meaning, sync::Meaning::Backend { pairs, .. } if pairs.len() == 2),
+    );
     assert_eq!(shared.count(), 2);
     let ids: Vec<u16> = writer
         .world
@@ -489,3 +489,4 @@ fn the_first_flows_of_a_change_outlive_a_scan_that_began_before_it() {
 }
 
 mod faults;
+mod modes;

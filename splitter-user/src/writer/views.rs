@@ -1,7 +1,7 @@
 //! What is in force, as the API shows it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use splitter_ebpf::flow::State;
@@ -15,7 +15,7 @@ use crate::api::types::{
     ListenerView, Observed, Phase, ServiceStatus, ServiceView, TrackView,
 };
 use crate::dataplane::{DataPlane, FlowSlot};
-use crate::model::{AffinityKey, Backend, Listener, Track};
+use crate::model::{AffinityKey, Listener, Mode, NoBackend, Track};
 use crate::plan::unknown_service;
 use crate::share::percent;
 use crate::state::{BackendKey, IdState, ServiceState};
@@ -81,7 +81,8 @@ impl<D: DataPlane + 'static> Writer<D> {
             undo_generation: service.anchor.as_ref().map(|anchor| anchor.generation),
             state: LifeState::Ready,
             release: spec.release.clone(),
-            mode: "dnat".to_owned(),
+            mode: spec.mode.name().to_owned(),
+            no_backend: spec.no_backend.name().to_owned(),
             affinity: AffinityView {
                 key: match service.split.affinity.key {
                     AffinityKey::Flow => "flow",
@@ -120,7 +121,8 @@ impl<D: DataPlane + 'static> Writer<D> {
                 } else {
                     LifeState::Draining
                 };
-                self.backend_view(&key_of(name, &track.name, backend), backend.weight, state)
+                let key = BackendKey::of(&service.spec, &track.name, backend);
+                self.backend_view(&key, backend.weight, state)
             })
             .collect();
         backends.extend(self.former_backends(name, &track.name));
@@ -164,7 +166,8 @@ impl<D: DataPlane + 'static> Writer<D> {
             undo_generation: None,
             state: LifeState::Deleting,
             release: None,
-            mode: "dnat".to_owned(),
+            mode: self.former_mode(name).name().to_owned(),
+            no_backend: NoBackend::Drop.name().to_owned(),
             affinity: AffinityView {
                 key: "flow".to_owned(),
                 salt: String::new(),
@@ -175,6 +178,15 @@ impl<D: DataPlane + 'static> Writer<D> {
             unpinned: 0,
             conditions: Vec::new(),
         }
+    }
+
+    /// How the flows that are left of a deleted service get to its backends.
+    fn former_mode(&self, name: &str) -> Mode {
+        let mut keys = self.world.backend_ids.iter();
+        keys.find(|(_, key, state)| {
+            key.service == name && matches!(state, IdState::Deleting { .. })
+        })
+        .map_or_else(Mode::default, |(_, key, _)| key.mode)
     }
 
     /// Tracks that were removed and still have backends with flows.
@@ -232,6 +244,7 @@ impl<D: DataPlane + 'static> Writer<D> {
         BackendView {
             address: key.address,
             port: key.port,
+            mode: key.mode.name().to_owned(),
             weight,
             state,
             health: Health::Unknown,
@@ -240,36 +253,22 @@ impl<D: DataPlane + 'static> Writer<D> {
     }
 
     fn conditions_of(&self, service: &ServiceState) -> Vec<Condition> {
-        let addresses: Vec<IpAddr> = service
-            .spec
-            .tracks
-            .iter()
-            .flat_map(|track| &track.backends)
-            .map(|backend| backend.address)
-            .collect();
-        let missing: Vec<String> = addresses
-            .iter()
-            .filter_map(|address| {
-                self.hops
-                    .missing
-                    .get(address)
-                    .map(|why| format!("{address}: {why}"))
-            })
-            .collect();
-        if missing.is_empty() {
-            return Vec::new();
-        }
-        let kind = crate::api::types::ConditionKind::NeighbourMissing;
-        let since = self
-            .conditions
-            .get(&kind)
-            .map_or_else(std::time::SystemTime::now, |(_, since)| *since);
-        vec![Condition {
+        let keys = service.spec.tracks.iter().flat_map(|track| {
+            let backends = track.backends.iter();
+            backends.map(|backend| BackendKey::of(&service.spec, &track.name, backend))
+        });
+        let since = |kind| {
+            let raised = self.conditions.get(&kind);
+            raised.map_or_else(std::time::SystemTime::now, |(_, since)| *since)
+        };
+        let found = self.obstacles(keys);
+        let conditions = found.into_iter().map(|(kind, message)| Condition {
             kind,
             status: ConditionStatus::True,
-            message: missing.join("; "),
-            since,
-        }]
+            message,
+            since: since(kind),
+        });
+        conditions.collect()
     }
 
     pub(super) fn status(&self) -> PlaneStatus {
@@ -299,6 +298,7 @@ impl<D: DataPlane + 'static> Writer<D> {
             ServiceStatus {
                 name: name.clone(),
                 generation: service.generation,
+                mode: view.mode,
                 phase: if draining {
                     Phase::Draining
                 } else if self.is_deleting(name) {
@@ -314,6 +314,7 @@ impl<D: DataPlane + 'static> Writer<D> {
         let former = former.iter().map(|name| ServiceStatus {
             name: name.clone(),
             generation: 0,
+            mode: self.former_mode(name).name().to_owned(),
             phase: Phase::Deleting,
             flows: self
                 .former_tracks(name, None)
@@ -385,6 +386,7 @@ impl<D: DataPlane + 'static> Writer<D> {
         };
         Ok(DrainView {
             state,
+            mode: service.spec.mode.name().to_owned(),
             pins,
             oldest_age_seconds: (pins > 0)
                 .then(|| oldest.map_or(0, |ticks| self.plane.duration_of(ticks).as_secs())),
@@ -449,6 +451,10 @@ impl<D: DataPlane + 'static> Writer<D> {
             client,
             track: key.track.clone(),
             backend: SocketAddr::new(key.address, key.port.unwrap_or(listener.port)),
+            mode: key.mode.name().to_owned(),
+            translated: tables.translation(flow).map(|(address, port)| {
+                SocketAddr::new(address.to_ip(Family::of(&key.address)), port.get())
+            }),
             state: match State::from_bits(flow.value.state_bits())? {
                 State::Translated => return None,
                 State::New | State::Replied | State::ResetNew | State::UdpNew => {
@@ -462,15 +468,6 @@ impl<D: DataPlane + 'static> Writer<D> {
             },
             idle_seconds: idle.as_secs(),
         })
-    }
-}
-
-fn key_of(service: &str, track: &str, backend: &Backend) -> BackendKey {
-    BackendKey {
-        service: service.to_owned(),
-        track: track.to_owned(),
-        address: backend.address,
-        port: backend.port,
     }
 }
 

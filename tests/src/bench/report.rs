@@ -1,38 +1,11 @@
 use std::collections::BTreeMap;
 
-use anyhow::Result;
-use aya::programs::Xdp;
 use comfy_table::{CellAlignment, Table, presets};
 use serde::{Deserialize, Serialize};
 
 use super::measure::Measurement;
 use super::world::World;
-
-/// What the kernel made of the program.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Program {
-    /// Bytes after verification.
-    pub translated: u32,
-    /// Bytes of machine code.
-    pub jited: u32,
-    /// Instructions that the verifier walked.
-    pub verified: u32,
-}
-
-impl Program {
-    /// As the kernel says.
-    ///
-    /// # Errors
-    /// As the kernel says, too.
-    pub fn of(program: &Xdp) -> Result<Self> {
-        let info = program.info()?;
-        Ok(Self {
-            translated: info.size_translated().unwrap_or(0),
-            jited: info.size_jitted(),
-            verified: info.verified_instruction_count().unwrap_or(0),
-        })
-    }
-}
+use crate::verifier::Figures;
 
 /// A case and its figures.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -46,8 +19,9 @@ pub struct Case {
 /// Everything that was measured.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Report {
-    /// The program.
-    pub program: Program,
+    /// The programs that ship.
+    #[serde(default)]
+    pub verifier: Figures,
     /// Flows in the table and slots, by case, counted after warm-up.
     pub loads: BTreeMap<String, [usize; 2]>,
     /// The figures.
@@ -114,14 +88,7 @@ impl Report {
         for column in table.column_iter_mut().skip(1) {
             column.set_cell_alignment(CellAlignment::Right);
         }
-        let Program {
-            translated,
-            jited,
-            verified,
-        } = self.program;
-        format!(
-            "{table}\nprogram: {translated} bytes, {jited} as machine code, {verified} instructions verified"
-        )
+        format!("{table}\n{}", self.verifier.table())
     }
 }
 

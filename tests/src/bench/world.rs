@@ -9,7 +9,6 @@ use splitter_user::dataplane::mapping::Mapping;
 use splitter_user::loader::{Layout, load_object};
 
 use super::measure::cpu_time;
-use super::report::Program;
 use crate::rig::{Plan, Rig, Runner, SECRET, Segment};
 
 static OBJECT: &[u8] = include_bytes_aligned!(env!("SPLITTER_BENCH_OBJECT"));
@@ -24,8 +23,6 @@ pub(super) struct Driver {
 pub struct World {
     /// Its tables.
     pub rig: Rig,
-    /// What the kernel made of the program.
-    pub program: Program,
     pub(super) splitter: Runner,
     pub(super) nothing: Runner,
     pub(super) drivers: [Driver; 2],
@@ -52,7 +49,6 @@ impl World {
     fn new(layout: Layout) -> Result<Self> {
         let mut loaded = load_object(OBJECT, layout, &SECRET, None)
             .context("load the program: run the bench as root")?;
-        let program = Program::of(loaded.program("splitter")?)?;
         let mut runner = |name| Runner::of(loaded.program(name)?);
         let drivers = [
             Driver {
@@ -82,7 +78,6 @@ impl World {
         }
         Ok(Self {
             rig,
-            program,
             splitter,
             nothing,
             drivers,

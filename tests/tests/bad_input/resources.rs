@@ -118,8 +118,40 @@ fn an_address_that_is_none_is_refused() -> Result<()> {
 }
 
 #[test]
-fn a_mode_of_a_later_version_is_refused_as_such() -> Result<()> {
-    assert_spoiled("mode: dnat", "mode: fullnat", &["fullnat", "dnat"])
+fn an_unknown_mode_is_refused_with_those_allowed() -> Result<()> {
+    assert_spoiled(
+        "mode: dnat",
+        "mode: dsr",
+        &["`dsr`", ":8:9:", "^^^", "dnat, fullnat, dsr-l2, ipip"],
+    )
+}
+
+#[test]
+fn an_unknown_fate_without_backends_is_refused_with_those_allowed() -> Result<()> {
+    assert_spoiled(
+        "  mode: dnat",
+        "  mode: dnat\n  noBackend: refuse",
+        &["`refuse`", ":9:14:", "drop, reset, unreachable"],
+    )
+}
+
+#[test]
+fn a_port_that_a_mode_cannot_change_is_refused_with_the_fix() -> Result<()> {
+    for mode in ["dsr-l2", "ipip"] {
+        let yaml = good()
+            .replacen("mode: dnat", &format!("mode: {mode}"), 1)
+            .replacen("\"198.18.2.11\"", "\"198.18.2.11\", port: 8080", 1);
+        let site = site()?;
+        let words = [
+            "198.18.2.11:8080",
+            "dialled at 80",
+            mode,
+            "leave the port out",
+            "^^^^",
+        ];
+        nothing_changes(&site, || site.agent.apply_yaml(&yaml))?.assert_refused(1, &words);
+    }
+    Ok(())
 }
 
 #[test]

@@ -33,6 +33,64 @@ fn a_key_of_a_later_version_is_refused_as_such() -> Result<()> {
 }
 
 #[test]
+fn an_address_of_nat_that_nobody_can_have_is_refused() -> Result<()> {
+    assert_refused(
+        "[nat]\naddresses = [\"224.0.0.1\"]",
+        &["nat.addresses[0]", "224.0.0.1", "multicast", "unicast"],
+    )
+}
+
+#[test]
+fn ports_of_nat_that_are_no_range_are_refused() -> Result<()> {
+    assert_refused(
+        "[nat]\nports = \"32767-10240\"",
+        &["nat.ports", "32767-10240", "10240-32767"],
+    )
+}
+
+#[test]
+fn an_outer_source_with_bits_beyond_its_prefix_is_refused() -> Result<()> {
+    assert_refused(
+        "[tunnel]\nouter_source_v4 = \"198.19.0.1/16\"",
+        &["tunnel.outer_source_v4", "198.19.0.1/16", "198.19.0.0"],
+    )
+}
+
+#[test]
+fn an_outer_source_of_the_other_family_is_refused() -> Result<()> {
+    assert_refused(
+        "[tunnel]\nouter_source_v6 = \"198.19.0.0/16\"",
+        &[
+            "tunnel.outer_source_v6",
+            "198.19.0.0/16",
+            "2001:db8:ffff::/64",
+        ],
+    )
+}
+
+#[test]
+fn a_cap_below_zero_is_refused() -> Result<()> {
+    assert_refused(
+        "[limits]\nnew_flows_per_second = -1",
+        &["limits.new_flows_per_second", "-1", "from 0"],
+    )
+}
+
+#[test]
+fn an_outer_source_that_does_not_vary_is_warned_of_and_taken() -> Result<()> {
+    let hosts = Hosts::new()?;
+    let line = "[tunnel]\nouter_source_v4 = \"198.19.0.1/32\"";
+    let agent = Agent::prepare(&hosts, &Configuration::new().with(line))?;
+    let answer = agent.run(&["--check-config"])?;
+    assert!(
+        answer.stderr.contains("tunnel.outer_source_v4"),
+        "{answer:?}"
+    );
+    answer.succeeded()?;
+    Ok(())
+}
+
+#[test]
 fn a_metrics_address_that_is_none_is_refused() -> Result<()> {
     assert_refused("[metrics]\nlisten = \"nowhere\"", &["nowhere"])
 }

@@ -113,18 +113,31 @@ fn tagged_packets_that_end_too_early_are_never_forwarded() -> Result<()> {
     let mut rig = Rig::new()?;
     web(&mut rig)?;
     for (family, header) in [20, 40].into_iter().enumerate() {
-        for tags in 1..=2 {
+        let tagged = |tags| {
             let mut packet = tcp(CLIENT[family], WEB[family]).frame();
             packet.splice(12..12, [0x81, 0, 0, 42].repeat(tags));
-            let end = 14 + 4 * tags + header;
-            let due = |length| {
-                if length < end {
-                    Reason::NotIp
-                } else {
-                    Reason::VlanTag
-                }
+            packet
+        };
+        let end = 14 + 4 * 2 + header;
+        let due = |length| {
+            if length < end {
+                Reason::NotIp
+            } else {
+                Reason::VlanTag
+            }
+        };
+        truncated(&rig, "tagged twice", &tagged(2), due)?;
+        let packet = tagged(1);
+        let addresses = 14 + 4 + header;
+        // The kernel hands no program less than an Ethernet header.
+        for length in 14..packet.len() {
+            let (_, counted) = rig.run_counted(&packet[..length])?;
+            let due = if length < addresses {
+                Reason::NotIp
+            } else {
+                Reason::Malformed
             };
-            truncated(&rig, "tagged", &packet, due)?;
+            assert_eq!(counted, [due], "tagged once, {length} bytes");
         }
     }
     Ok(())

@@ -8,6 +8,7 @@ mod malformed;
 mod pins;
 mod room;
 mod unsupported;
+mod vlan;
 
 use anyhow::Result;
 use lab::rig::{DROP, PASS, Plan, Rig, Segment, Service, TX};

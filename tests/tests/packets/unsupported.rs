@@ -46,15 +46,15 @@ fn both(
 }
 
 #[test]
-fn tagged_packets_to_a_vip_are_dropped_by_name() -> Result<()> {
+fn stacked_tags_on_packets_to_a_vip_are_dropped_by_name() -> Result<()> {
     let mut rig = Rig::new()?;
     web(&mut rig)?;
     for family in 0..2 {
-        let tag = [0x81, 0, 0, 42];
+        let provider = [0x88, 0xa8, 0, 42];
         check(
             &rig,
-            &both("one tag", family, Reason::VlanTag, |frame| {
-                inserted(frame, 12, &tag)
+            &both("a provider's tag", family, Reason::VlanTag, |frame| {
+                inserted(frame, 12, &provider)
             }),
         )?;
         let two = [0x88, 0xa8, 0, 7, 0x81, 0, 0, 42];

@@ -22,7 +22,7 @@ pub struct Tool {
 }
 
 /// No C compiler among them: without one this program would not have been linked.
-const TOOLS: [Tool; 4] = [
+const TOOLS: [Tool; 5] = [
     Tool {
         program: "ip",
         package: "iproute2",
@@ -37,6 +37,11 @@ const TOOLS: [Tool; 4] = [
         program: "nginx",
         package: "nginx-light",
         why: "is the real HTTP server behind tests and demo; its service stays off",
+    },
+    Tool {
+        program: "c++",
+        package: "g++",
+        why: "builds libFuzzer, which is part of the fuzz targets",
     },
     Tool {
         program: "bpftool",

@@ -10,6 +10,8 @@ use super::encoding;
 pub struct DrainView {
     /// Where it stands.
     pub state: DrainState,
+    /// How new flows of the service get to backends.
+    pub mode: String,
     /// Flows still pinned to it.
     pub pins: u64,
     /// Age of the pin that has been idle longest, in seconds; null at none.

@@ -72,6 +72,10 @@ pub struct FlowView {
     pub track: String,
     /// The backend it is pinned to.
     pub backend: SocketAddr,
+    /// How it gets there: `dnat`, `fullnat`, `dsr-l2` or `ipip`.
+    pub mode: String,
+    /// In mode `fullnat`: the address and port that stand for the client at the backend.
+    pub translated: Option<SocketAddr>,
     /// Where it is in its life.
     pub state: FlowState,
     /// Seconds since its last packet.

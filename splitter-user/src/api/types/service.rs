@@ -22,8 +22,10 @@ pub struct ServiceView {
     pub state: LifeState,
     /// The release it belongs to.
     pub release: Option<String>,
-    /// Forwarding mode: `dnat`.
+    /// How new flows get to backends: `dnat`, `fullnat`, `dsr-l2` or `ipip`.
     pub mode: String,
+    /// What a new flow gets when no backend can take it: `drop`, `reset` or `unreachable`.
+    pub no_backend: String,
     /// What the split hash covers.
     pub affinity: AffinityView,
     /// Names the bytes of the split table in force.
@@ -100,6 +102,8 @@ pub struct BackendView {
     pub address: IpAddr,
     /// Its port; null where each listener's own port is used.
     pub port: Option<u16>,
+    /// How its flows get to it: the service's mode, but for flows of before a change of that.
+    pub mode: String,
     /// Its weight among the track's backends.
     pub weight: u32,
     /// Whether it takes new flows.

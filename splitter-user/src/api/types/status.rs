@@ -76,7 +76,7 @@ pub struct LimitsView {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FlowTableView {
-    /// Pinned flows, at most a second old.
+    /// Cells in use, at most a second old: one for each pinned flow, two in mode `fullnat`.
     pub entries: u64,
     /// Cells.
     pub capacity: u64,
@@ -107,6 +107,10 @@ pub enum ConditionKind {
     UnpinnedFlows,
     /// A backend's next hop has no neighbour.
     NeighbourMissing,
+    /// A backend of mode `dsr-l2` is not on a network that this host is connected to.
+    BackendBehindGateway,
+    /// New flows of mode `fullnat` were refused: all addresses and ports of `[nat]` are in use.
+    NatExhausted,
     /// A track with weight has no backend that may take new flows.
     NoBackend,
     /// The flow table has no room left where flows need it.
@@ -126,6 +130,8 @@ impl ConditionKind {
     pub fn impairs_traffic(self) -> bool {
         match self {
             Self::NeighbourMissing
+            | Self::BackendBehindGateway
+            | Self::NatExhausted
             | Self::NoBackend
             | Self::FlowTableFull
             | Self::InterfaceMissing => true,
@@ -157,6 +163,8 @@ pub struct ServiceStatus {
     pub name: String,
     /// Its generation.
     pub generation: u64,
+    /// How new flows get to its backends.
+    pub mode: String,
     /// What is going on.
     pub phase: Phase,
     /// Flows pinned to it.

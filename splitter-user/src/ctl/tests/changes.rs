@@ -263,7 +263,7 @@ async fn waiting_for_a_drain_ends_with_proof() {
     assert!(ran.out.starts_with("web: generation 42"), "{}", ran.out);
     assert!(
         ran.out
-            .ends_with("drained: 0 flows left (proven), 3 never pinned\n"),
+            .ends_with("drained: 0 flows left (proven), 3 never pinned; mode dnat\n"),
         "{}",
         ran.out
     );
@@ -304,8 +304,9 @@ async fn a_drain_that_times_out_or_is_ended_says_so_by_its_exit_code() {
     let ran = ctl(&running.socket, "drain web blue --wait").await;
     assert_eq!(ran.code, 4);
     assert!(
-        ran.out
-            .ends_with("they go on: 7 flows left, silent for at most 1m 1s, 3 never pinned\n"),
+        ran.out.ends_with(
+            "they go on: 7 flows left, silent for at most 1m 1s, 3 never pinned; mode dnat\n"
+        ),
         "{}",
         ran.out
     );

@@ -85,9 +85,9 @@ web      green  1.9.0    ready  5%       5%       4.98%     10432    61203  1
     assert_eq!(ctl(&running.socket, "get tracks web").await.out, expected);
 
     let expected = "\
-SERVICE  TRACK  BACKEND              WEIGHT  STATE  HEALTH   FLOWS
-web      blue   198.18.2.11:80       1       ready  unknown  61203
-web      green  [2001:db8:2::21]:80  1       ready  unknown  61203
+SERVICE  TRACK  BACKEND              MODE  WEIGHT  STATE  HEALTH   FLOWS
+web      blue   198.18.2.11:80       dnat  1       ready  unknown  61203
+web      green  [2001:db8:2::21]:80  dnat  1       ready  unknown  61203
 ";
     assert_eq!(ctl(&running.socket, "get backends").await.out, expected);
 
@@ -131,16 +131,17 @@ Labels:     team=pay
 Generation: 42 (undo goes to 41)
 Release:    shop
 Mode:       dnat
+No backend: drop
 Affinity:   clientIP, salt shop
 Digest:     9f86d081
 Listeners:  198.18.1.100:80/tcp
 Unpinned:   3 new flows could not be pinned
 
 Track blue (version 1.8.2): desired 95%, applied 95% (62259 slots), observed - (10432 new flows in 60 s), 61203 flows
-  198.18.2.11:80  weight 1, health unknown, 61203 flows
+  198.18.2.11:80  mode dnat, weight 1, health unknown, 61203 flows
 
 Track green (version 1.9.0): desired 5%, applied 5% (3277 slots), observed 4.98% (10432 new flows in 60 s), 61203 flows
-  [2001:db8:2::21]:80  weight 1, health unknown, 61203 flows
+  [2001:db8:2::21]:80  mode dnat, weight 1, health unknown, 61203 flows
 ";
     assert_eq!((ran.code, ran.out.as_str()), (0, expected));
 }
@@ -151,8 +152,8 @@ async fn flows_are_filtered_and_a_cut_list_says_so() {
     let line = "flows --service web --track green --backend [2001:db8::1]:80 --source 198.18.9.7 --limit 1";
     let ran = ctl(&running.socket, line).await;
     let expected = "\
-SERVICE  LISTENER             CLIENT            TRACK  BACKEND         STATE        IDLE
-web      198.18.1.100:80/tcp  198.18.9.7:40000  green  198.18.2.21:80  established  12s
+SERVICE  LISTENER             CLIENT            TRACK  BACKEND         MODE     TRANSLATED        STATE        IDLE
+web      198.18.1.100:80/tcp  198.18.9.7:40000  green  198.18.2.21:80  fullnat  198.18.2.9:10240  established  12s
 ";
     assert_eq!((ran.code, ran.out.as_str()), (0, expected));
     assert_eq!(ran.err, "1 of 2 flows are listed; --limit N lists more\n");
@@ -183,9 +184,9 @@ async fn status_is_healthy_or_needs_a_person() {
     let ran = ctl(&running.socket, "status").await;
     let expected = "\
 agent splitter 0.1.0 (pid 4711), up 1h 1m 1s
-flows 61203 of 4194304; flips 7; limits: 256 services, 4096 backends, 1000000 flows
+flow table 61203 of 4194304; flips 7; limits: 256 services, 4096 backends, 1000000 flows
 interface eth0: native
-service web: steady, generation 42, 61203 flows
+service web: steady, generation 42, mode dnat, 61203 flows
 ";
     assert_eq!((ran.code, ran.out.as_str()), (0, expected));
     assert_eq!(ctl(&running.socket, "status web").await.code, 0);

@@ -1,9 +1,11 @@
 //! Listeners and backends of one service: addresses and ports that can work at all.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::Problems;
-use crate::model::{MAX_BACKEND_WEIGHT, Place, Service};
+use crate::diagnostic::list;
+use crate::model::{MAX_BACKEND_WEIGHT, Mode, Place, Service};
 
 pub(super) fn check(service: &Service, problems: &mut Problems<'_>) {
     if service.listeners.is_empty() {
@@ -23,6 +25,7 @@ pub(super) fn check(service: &Service, problems: &mut Problems<'_>) {
             if let Some(number) = backend.port {
                 port(Place::BackendPort(t, b), number, problems);
             }
+            unchanged_port(service, t, b, problems);
             if !(1..=MAX_BACKEND_WEIGHT).contains(&backend.weight) {
                 problems.add(
                     Place::BackendWeight(t, b),
@@ -53,7 +56,7 @@ fn address(place: Place, what: &str, address: IpAddr, problems: &mut Problems<'_
 }
 
 /// What kind of address this is, if it cannot be a VIP or a backend's.
-fn unusable(address: IpAddr) -> Option<&'static str> {
+pub(crate) fn unusable(address: IpAddr) -> Option<&'static str> {
     if address.is_unspecified() {
         return Some("the unspecified address");
     }
@@ -69,6 +72,34 @@ fn unusable(address: IpAddr) -> Option<&'static str> {
         IpAddr::V6(v6) if v6.is_unicast_link_local() => Some("a link-local address"),
         _ => None,
     }
+}
+
+/// A backend that gets packets as the client sent them is dialled at the listener's port.
+fn unchanged_port(service: &Service, t: usize, b: usize, problems: &mut Problems<'_>) {
+    let backend = &service.tracks[t].backends[b];
+    let (true, Some(port)) = (service.mode.is_one_way(), backend.port) else {
+        return;
+    };
+    let dialled: BTreeSet<u16> = service
+        .listeners
+        .iter()
+        .filter(|listener| listener.family() == backend.family())
+        .map(|listener| listener.port)
+        .collect();
+    if dialled.iter().all(|dialled| *dialled == port) {
+        return;
+    }
+    let ports: Vec<String> = dialled.iter().map(u16::to_string).collect();
+    let mode = service.mode;
+    problems.add(
+        Place::BackendPort(t, b),
+        format!(
+            "backend {backend} has port {port}, and the service is dialled at {}: in mode {mode} packets keep their \
+             port, so a backend's port is the listener's",
+            list(ports.iter().map(String::as_str))
+        ),
+        format!("leave the port out, or use mode `{}` or `{}`", Mode::Dnat, Mode::FullNat),
+    );
 }
 
 fn port(place: Place, port: u16, problems: &mut Problems<'_>) {

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::validate_service;
 use crate::diagnostic::list;
-use crate::model::{At, Endpoint, Listener, MAX_LISTENERS_PER_ENDPOINT, Place, Problem, Service};
+use crate::model::{
+    At, Endpoint, Listener, MAX_LISTENERS_PER_ENDPOINT, Mode, Place, Problem, Service,
+};
 
 /// What is wrong with the services of a host, each by itself and all of them together.
 pub fn validate_set(services: &BTreeMap<String, Service>) -> Vec<Problem> {
@@ -113,11 +115,12 @@ fn loops(
     }
 }
 
-/// A reply is matched with the listeners its backend may answer for; the data plane probes only
-/// so many.
+/// In mode `dnat` a reply is matched with the listeners its backend may answer for; the data plane
+/// probes only so many. In the others the reply itself says whose it is, or does not come by.
 fn crowds(services: &BTreeMap<String, Service>, problems: &mut Vec<Problem>) {
     let mut served: BTreeMap<Endpoint, (BTreeSet<Listener>, Vec<At>)> = BTreeMap::new();
-    for (service, place, endpoints) in backends(services) {
+    let dnat = backends(services).filter(|(service, _, _)| service.mode == Mode::Dnat);
+    for (service, place, endpoints) in dnat {
         for (endpoint, listeners) in endpoints {
             let (all, places) = served.entry(endpoint).or_default();
             all.extend(listeners);
@@ -135,7 +138,9 @@ fn crowds(services: &BTreeMap<String, Service>, problems: &mut Vec<Problem>) {
                     listeners.len(),
                     list(names.iter().map(String::as_str))
                 ),
-                fix: "give the backend another port for some of the listeners".to_owned(),
+                fix:
+                    "give the backend another port for some of the listeners, or use mode `fullnat`"
+                        .to_owned(),
             });
         }
     }

@@ -77,10 +77,6 @@ fn unknown_fields_are_refused_everywhere() {
 #[test]
 fn what_comes_later_is_told_apart_from_what_is_unknown() {
     for (from, to) in [
-        ("mode: dnat", "mode: fullnat"),
-        ("mode: dnat", "mode: dsr-l2"),
-        ("mode: dnat", "mode: ipip"),
-        ("mode: dnat", "noBackend: drop"),
         ("mode: dnat", "fallback: blue"),
         ("mode: dnat", "preview: {vip: 198.18.1.101}"),
         ("mode: dnat", "routes: []"),
@@ -104,11 +100,38 @@ fn what_comes_later_is_told_apart_from_what_is_unknown() {
 }
 
 #[test]
+fn a_port_that_a_mode_cannot_change_is_shown_with_its_caret() {
+    let text = wrong(&FULL.replacen("mode: dnat", "mode: ipip", 1).replacen(
+        "198.18.2.21, port: 80",
+        "198.18.2.21, port: 8080",
+        1,
+    ));
+    assert_eq!(
+        text,
+        "web.yaml:22:47: service web: spec.tracks[1].backends[0].port: backend 198.18.2.21:8080 has port 8080, and the \
+         service is dialled at 80: in mode ipip packets keep their port, so a backend's port is the listener's\n\
+         \x20 22 |       backends: [{address: 198.18.2.21, port: 8080}, {address: \"2001:db8:2::21\", port: 80}]\n\
+         \x20    |                                               ^^^^\n\
+         \x20 fix: leave the port out, or use mode `dnat` or `fullnat`\n"
+    );
+}
+
+#[test]
 fn words_that_are_unknown_are_refused_with_those_allowed() {
     for (from, to, allowed) in [
         ("splitter/v1", "splitter/v2", "allowed: splitter/v1"),
         ("kind: Service", "kind: Servise", "did you mean `Service`?"),
         ("mode: dnat", "mode: snat", "did you mean `dnat`?"),
+        (
+            "mode: dnat",
+            "mode: dsr",
+            "allowed: dnat, fullnat, dsr-l2, ipip",
+        ),
+        (
+            "mode: dnat",
+            "noBackend: refuse",
+            "allowed: drop, reset, unreachable",
+        ),
         ("protocol: tcp", "protocol: sctp", "allowed: tcp, udp"),
         ("key: clientIP", "key: clientip", "did you mean `clientIP`?"),
         ("onTimeout: keep", "onTimeout: explode", "allowed: keep"),

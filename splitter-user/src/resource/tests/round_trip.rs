@@ -11,8 +11,8 @@ use proptest::prelude::*;
 use super::super::{parse, render};
 use super::FULL;
 use crate::model::{
-    Affinity, AffinityKey, Backend, DrainPolicy, FlowTimes, Listener, Protocol, Service, Track,
-    Weight, validate_set,
+    Affinity, AffinityKey, Backend, DrainPolicy, FlowTimes, Listener, Mode, NoBackend, Protocol,
+    Service, Track, Weight, validate_set,
 };
 
 const EXPORTED: &str = r#"apiVersion: splitter/v1
@@ -44,6 +44,7 @@ spec:
     backends:
     - {address: "198.18.2.21", port: 80, weight: 1}
     - {address: "2001:db8:2::21", port: 80, weight: 1}
+  noBackend: drop
   flows:
     tcpIdle: 2h
     udpIdle: 1m 30s
@@ -133,6 +134,14 @@ fn affinity() -> impl Strategy<Value = Affinity> {
     )
 }
 
+fn mode() -> impl Strategy<Value = Mode> {
+    prop::sample::select(Mode::NAMES.map(|(_, mode)| mode).to_vec())
+}
+
+fn no_backend() -> impl Strategy<Value = NoBackend> {
+    prop::sample::select(NoBackend::NAMES.map(|(_, no_backend)| no_backend).to_vec())
+}
+
 fn backend(address: IpAddr) -> impl Strategy<Value = Backend> {
     (prop::option::of(1..=u16::MAX), 1..=1_000_u32).prop_map(move |(port, weight)| Backend {
         address,
@@ -177,6 +186,8 @@ prop_compose! {
         udp in any::<bool>(),
         release in prop::option::of(label()),
         affinity in affinity(),
+        mode in mode(),
+        no_backend in no_backend(),
         tracks in tracks(),
         times in (seconds(604_800), seconds(60), seconds(60), seconds(60)),
         timeout in seconds(2_592_000),
@@ -188,14 +199,19 @@ prop_compose! {
         let mut tracks = tracks;
         for backend in tracks.iter_mut().flat_map(|track| &mut track.backends) {
             backend.address = moved(backend.address, place);
+            if mode.is_one_way() {
+                backend.port = None;
+            }
         }
         Service {
             name: name.clone(),
             labels,
             listeners: ports.into_iter().flat_map(dialled).collect(),
+            mode,
             release,
             affinity,
             tracks,
+            no_backend,
             flows: FlowTimes {
                 tcp_idle: times.0,
                 udp_idle: times.1,

@@ -77,6 +77,8 @@ fn a_backend_that_comes_back_gets_todays_next_hop() {
                     source_mac: [9; 6],
                     destination_mac: [mac; 6],
                     mtu: 1500,
+                    vlan: None,
+                    gateway: None,
                     source: "198.18.2.1".parse().unwrap(),
                 },
             );
@@ -98,7 +100,7 @@ fn a_backend_that_comes_back_gets_todays_next_hop() {
     let backend = writer.plane.tables().backend(id);
     assert_eq!(
         backend.hops[backend.current_hop as usize],
-        Hop::new([2; 6], [9; 6], 7)
+        splitter_ebpf::abi::Hop::new([2; 6], [9; 6], 7)
     );
 }
 

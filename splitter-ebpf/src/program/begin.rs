@@ -1,0 +1,157 @@
+//! A new flow: its backend, by the split that is current now, and its pin.
+
+use super::flows::{Name, Pin};
+use super::maps::{BACKENDS, PENDING};
+use super::split::{SHARED, choose, untaken};
+use super::{budget, clock, family, telemetry, translated};
+use splitter_ebpf::abi::{Backend, Mode, Pending, Translation, Victim};
+use splitter_ebpf::flow::{RST, State, Value};
+use splitter_ebpf::headers::Segment;
+use splitter_ebpf::verdict::Reason;
+use splitter_ebpf::wire::{Family, TCP};
+
+/// Leaves a flow's first packet for [`begin_flow`].
+#[inline(always)]
+pub fn pend<const V6: bool>(segment: &Segment, listener: u16) -> bool {
+    let Some(pending) = PENDING.get_ptr_mut(0) else {
+        return false;
+    };
+    // SAFETY: the look-up succeeded, and the value is this CPU's own.
+    unsafe {
+        *pending = Pending {
+            client: segment.source,
+            vip: segment.destination,
+            client_port: segment.source_port,
+            vip_port: segment.destination_port,
+            protocol: segment.protocol,
+            flags: segment.flags,
+            listener,
+            family: family::<V6>() as u32,
+            translation: Translation(0),
+            victim: Victim::default(),
+            track_table: 0,
+            entry: 0,
+        }
+    }
+    true
+}
+
+/// Chooses a backend for the flow in [`PENDING`] and pins it. `found` is the value of a flow of that name
+/// that is over, or 0. Gives back the backend's id, 0 if the packet goes nowhere, and from bit 16 on the
+/// number of the reason.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn begin_flow(key: u64, buckets: u64, spread: u32, found: u64) -> u64 {
+    let Some(flow) = PENDING.get(0) else {
+        return answer(0, Reason::Inconsistent);
+    };
+    let mut chosen = choose_backend();
+    if chosen as u16 == 0 {
+        return chosen;
+    }
+    if chosen & SHARED != 0 {
+        chosen = untaken(flow.track_table, flow.entry);
+        if chosen == 0 {
+            return answer(0, Reason::TupleConflict);
+        }
+    }
+    let id = chosen as u16;
+    let Some(backend) = BACKENDS.get(id.into()) else {
+        return answer(0, Reason::Inconsistent);
+    };
+    if super::forward::current_hop(backend).0.ifindex == 0 {
+        return answer(0, Reason::NoNextHop);
+    }
+    let full_nat = backend.mode == Mode::FullNat as u8;
+    if flow.flags & RST != 0 {
+        return if full_nat {
+            answer(0, Reason::NatUnpinned)
+        } else {
+            answer(id, Reason::StrayReset)
+        };
+    }
+    let now = clock::now();
+    let name = Name::of_parts(key, buckets, spread);
+    let pin = if budget::pin(now) {
+        let state = if flow.protocol == TCP {
+            State::New
+        } else {
+            State::UdpNew
+        };
+        let value = Value::new(id, state as u8, name.tag(), now);
+        pin(&name, found, value, flow, full_nat)
+    } else {
+        Pin::Capped
+    };
+    let reason = match pin {
+        Pin::Done => {
+            telemetry::count_new_flow(id);
+            return answer(id, Reason::NewFlow);
+        }
+        Pin::Existing(value) => return answer(value.backend(), Reason::Pinned),
+        Pin::Exhausted => return answer(0, Reason::NatExhausted),
+        _ if full_nat => return answer(0, Reason::NatUnpinned),
+        Pin::Full => Reason::UnpinnedTableFull,
+        Pin::Contended => Reason::UnpinnedContended,
+        Pin::Capped => Reason::UnpinnedCapped,
+    };
+    telemetry::count_unpinned(id);
+    answer(id, reason)
+}
+
+/// The backend of the flow in [`PENDING`], by the split that is current now; as [`begin_flow`] answers.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn choose_backend() -> u64 {
+    let Some(flow) = PENDING.get_ptr_mut(0) else {
+        return answer(0, Reason::Inconsistent);
+    };
+    // SAFETY: the look-up succeeded, and the value is this CPU's own.
+    let flow = unsafe { &mut *flow };
+    let chosen = if flow.family == Family::V6 as u32 {
+        choose::<true>(flow)
+    } else {
+        choose::<false>(flow)
+    };
+    match chosen {
+        Ok(answer) => answer,
+        Err(reason) => answer(0, reason),
+    }
+}
+
+#[inline(always)]
+const fn answer(id: u16, reason: Reason) -> u64 {
+    id as u64 | ((reason as u64) << 16)
+}
+
+/// Pins a flow that has none, or one that is over.
+#[inline(always)]
+fn pin(name: &Name, found: u64, value: Value, flow: &Pending, full_nat: bool) -> Pin {
+    if found != 0 {
+        if !full_nat && !is_translated(BACKENDS.get(Value(found).backend().into())) {
+            if name.replace(Value(found), value) {
+                return Pin::Done;
+            }
+            return name
+                .find_out_of_line()
+                .map_or(Pin::Contended, Pin::Existing);
+        }
+        let (key, buckets, _) = name.parts();
+        translated::forget_flow(key, buckets, found);
+    }
+    let pin = if full_nat {
+        translated::pin(name, value)
+    } else {
+        name.pin(value, flow.family == Family::V6 as u32)
+    };
+    let victim = flow.victim;
+    if victim.value != 0 {
+        translated::release(victim.value, victim.rest, victim.slot as u32);
+    }
+    pin
+}
+
+#[inline(always)]
+fn is_translated(backend: Option<&Backend>) -> bool {
+    matches!(backend, Some(backend) if backend.mode == Mode::FullNat as u8)
+}

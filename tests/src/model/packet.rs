@@ -1,0 +1,207 @@
+//! Reading frames, byte by byte.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use splitter_ebpf::verdict::Reason;
+use splitter_ebpf::wire::{ICMP, ICMPV6, TCP, UDP};
+
+/// Length of an Ethernet header.
+pub(super) const ETHERNET: usize = 14;
+
+/// A frame's headers, as far as they can be known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Known {
+    /// Not IP.
+    Nothing,
+    /// IP to this address; at a VIP, this becomes of it.
+    Destination(IpAddr, Fate),
+    /// A TCP or UDP segment.
+    Segment(Headers),
+}
+
+/// What becomes of a packet without usable ports at a VIP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// An echo reply.
+    Echo,
+    /// This.
+    Verdict(Reason),
+}
+
+/// A TCP or UDP segment's headers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Headers {
+    pub(super) from: SocketAddr,
+    pub(super) to: SocketAddr,
+    pub(super) protocol: u8,
+    pub(super) flags: u8,
+    pub(super) ttl: u8,
+    pub(super) content: Content,
+}
+
+/// What a segment's lengths say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Content {
+    /// They contradict each other, or the frame.
+    Contradictory,
+    /// A header alone.
+    Nothing,
+    /// Data.
+    Data,
+}
+
+/// The 16-bit number at `at`.
+pub(super) fn number(frame: &[u8], at: usize) -> usize {
+    usize::from(u16::from_be_bytes([frame[at], frame[at + 1]]))
+}
+
+/// An IPv4 or IPv6 address at `at`.
+pub(super) fn address(frame: &[u8], at: usize, v6: bool) -> IpAddr {
+    if v6 {
+        let octets: [u8; 16] = frame[at..at + 16].try_into().expect("sixteen bytes");
+        return Ipv6Addr::from(octets).into();
+    }
+    let octets: [u8; 4] = frame[at..at + 4].try_into().expect("four bytes");
+    Ipv4Addr::from(octets).into()
+}
+
+/// Reads a frame.
+pub(super) fn read(frame: &[u8]) -> Known {
+    match number(frame, 12) {
+        0x0800 => read_v4(frame),
+        0x86dd => read_v6(frame),
+        0x8100 | 0x88a8 => read_tagged(frame),
+        _ => Known::Nothing,
+    }
+}
+
+fn read_v4(frame: &[u8]) -> Known {
+    let ip = &frame[ETHERNET..];
+    if ip.len() < 20 || ip[0] >> 4 != 4 {
+        return Known::Nothing;
+    }
+    let destination = address(ip, 16, false);
+    let at_vip = |reason| Known::Destination(destination, Fate::Verdict(reason));
+    match ip[0] & 15 {
+        0..5 => return at_vip(Reason::Malformed),
+        5 => {}
+        _ => return at_vip(Reason::Ipv4Options),
+    }
+    if number(ip, 6) & 0x3fff != 0 {
+        return at_vip(Reason::Fragment);
+    }
+    let source = address(ip, 12, false);
+    let length = number(ip, 2).checked_sub(20);
+    match ip[9] {
+        ICMP => read_icmp(&ip[20..], length, destination, 8, |kind| {
+            [3, 4, 5, 11, 12].contains(&kind)
+        }),
+        protocol => read_segment(&ip[20..], length, source, destination, protocol, ip[8]),
+    }
+}
+
+fn read_v6(frame: &[u8]) -> Known {
+    let ip = &frame[ETHERNET..];
+    if ip.len() < 40 || ip[0] >> 4 != 6 {
+        return Known::Nothing;
+    }
+    let (source, destination) = (address(ip, 8, true), address(ip, 24, true));
+    let at_vip = |reason| Known::Destination(destination, Fate::Verdict(reason));
+    let length = Some(number(ip, 4));
+    match ip[6] {
+        44 => at_vip(Reason::Fragment),
+        0 | 43 | 51 | 60 | 135 | 139 | 140 => at_vip(Reason::Ipv6Extension),
+        ICMPV6 => read_icmp(&ip[40..], length, destination, 128, |kind| kind < 128),
+        protocol => read_segment(&ip[40..], length, source, destination, protocol, ip[7]),
+    }
+}
+
+/// ICMP behind an IP header that gives it `length` bytes. `echo` is the type of echo requests.
+fn read_icmp(
+    icmp: &[u8],
+    length: Option<usize>,
+    destination: IpAddr,
+    echo: u8,
+    is_error: impl Fn(u8) -> bool,
+) -> Known {
+    let fate = if icmp.len() < 8 {
+        Fate::Verdict(Reason::Malformed)
+    } else if icmp[..2] == [echo, 0] {
+        match length {
+            Some(length) if length >= 8 && length <= icmp.len() => Fate::Echo,
+            _ => Fate::Verdict(Reason::Malformed),
+        }
+    } else if is_error(icmp[0]) {
+        Fate::Verdict(Reason::IcmpError)
+    } else {
+        Fate::Verdict(Reason::HostIcmp)
+    };
+    Known::Destination(destination, fate)
+}
+
+/// A segment behind an IP header that gives it `length` bytes.
+fn read_segment(
+    l4: &[u8],
+    length: Option<usize>,
+    source: IpAddr,
+    destination: IpAddr,
+    protocol: u8,
+    ttl: u8,
+) -> Known {
+    let header = match protocol {
+        TCP => 20,
+        UDP => 8,
+        _ => return Known::Destination(destination, Fate::Verdict(Reason::Foreign)),
+    };
+    if l4.len() < header {
+        return Known::Destination(destination, Fate::Verdict(Reason::Malformed));
+    }
+    let port = |at| u16::from_be_bytes([l4[at], l4[at + 1]]);
+    let content = match length {
+        Some(length) if length <= l4.len() && protocol == TCP => {
+            content(20, usize::from(l4[12] >> 4) * 4, length)
+        }
+        Some(length) if length <= l4.len() && number(l4, 4) <= length => {
+            content(8, 8, number(l4, 4))
+        }
+        _ => Content::Contradictory,
+    };
+    Known::Segment(Headers {
+        from: SocketAddr::new(source, port(0)),
+        to: SocketAddr::new(destination, port(2)),
+        protocol,
+        flags: if protocol == TCP { l4[13] } else { 0 },
+        ttl,
+        content,
+    })
+}
+
+/// What lies behind a header of `header` bytes, at least `least`, of `length` in all.
+fn content(least: usize, header: usize, length: usize) -> Content {
+    if header < least || length < header {
+        Content::Contradictory
+    } else if length > header {
+        Content::Data
+    } else {
+        Content::Nothing
+    }
+}
+
+/// Looks through one or two tags.
+fn read_tagged(frame: &[u8]) -> Known {
+    if frame.len() < ETHERNET + 4 {
+        return Known::Nothing;
+    }
+    let two = [0x8100, 0x88a8].contains(&number(frame, 16)) && frame.len() >= ETHERNET + 8;
+    let (ethertype, at) = if two {
+        (number(frame, 20), ETHERNET + 8)
+    } else {
+        (number(frame, 16), ETHERNET + 4)
+    };
+    let destination = match ethertype {
+        0x0800 if frame.len() >= at + 20 => address(frame, at + 16, false),
+        0x86dd if frame.len() >= at + 40 => address(frame, at + 24, true),
+        _ => return Known::Nothing,
+    };
+    Known::Destination(destination, Fate::Verdict(Reason::VlanTag))
+}

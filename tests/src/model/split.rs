@@ -1,0 +1,108 @@
+//! Who gets a new flow: listeners, services, tracks and backends as the tables hold them.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+
+use splitter_ebpf::abi::SplitHeader;
+use splitter_ebpf::endpoint::FlowTuple;
+use splitter_ebpf::wire::WirePort;
+use splitter_user::table::split::Slots;
+
+use super::hops::Hop;
+
+/// A listener.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Listener {
+    pub(super) at: SocketAddr,
+    pub(super) protocol: u8,
+    /// 0: none at this moment.
+    pub(super) service: u16,
+}
+
+/// A backend.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Backend {
+    pub(super) address: IpAddr,
+    /// 0: the listener's.
+    pub(super) port: u16,
+    /// `None`: not known.
+    pub(super) hop: Option<Hop>,
+    /// Its endpoint answers for more than one listener.
+    pub(super) shared: bool,
+}
+
+impl Backend {
+    /// Where a packet to a listener's `port` goes.
+    pub(super) fn at(&self, port: u16) -> SocketAddr {
+        SocketAddr::new(self.address, if self.port == 0 { port } else { self.port })
+    }
+}
+
+/// A service: how its splits are entered, its tables, and which is current.
+#[derive(Debug)]
+pub(super) struct Service {
+    pub(super) header: SplitHeader,
+    pub(super) tables: Vec<Slots>,
+    pub(super) current: usize,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(super) struct Services {
+    pub(super) listeners: HashMap<u16, Listener>,
+    pub(super) services: HashMap<u16, Service>,
+    pub(super) backends: HashMap<u16, Backend>,
+    /// By service, track, and whether it is for IPv6.
+    pub(super) tracks: HashMap<(u16, u8, bool), Box<[u16]>>,
+    /// By a backend's address, port and protocol: listeners that it may answer for, and as whom.
+    pub(super) answers: HashMap<(SocketAddr, u8), Vec<(u16, u16)>>,
+}
+
+/// Entries of a track table that are tried while backends are taken.
+const TRIES: usize = 16;
+
+impl Services {
+    /// The listener that a packet is sent to.
+    pub(super) fn listener(&self, at: SocketAddr, protocol: u8) -> Option<u16> {
+        let is_it = |listener: &Listener| (listener.at, listener.protocol) == (at, protocol);
+        let mut found = self.listeners.iter().filter(|(_, l)| is_it(l));
+        found.next().map(|(id, _)| *id)
+    }
+
+    /// Whether this is some listener's address.
+    pub(super) fn is_vip(&self, address: IpAddr) -> bool {
+        self.listeners.values().any(|l| l.at.ip() == address)
+    }
+
+    /// The backends that may get a new flow, the best first; each entry of the track table counts.
+    pub(super) fn candidates(
+        &self,
+        client: SocketAddr,
+        listener: &Listener,
+    ) -> impl Iterator<Item = u16> {
+        let service = &self.services[&listener.service];
+        let tuple = FlowTuple {
+            client: client.ip().into(),
+            vip: listener.at.ip().into(),
+            client_port: WirePort::new(client.port()),
+            vip_port: WirePort::new(listener.at.port()),
+            protocol: listener.protocol,
+        };
+        let v6 = client.is_ipv6();
+        let (slot, entry) = if v6 {
+            tuple.place_v6(&service.header)
+        } else {
+            tuple.place_v4(&service.header)
+        };
+        let track = service.tables[service.current].as_bytes()[usize::from(slot)];
+        let table: &[u16] = self
+            .tracks
+            .get(&(listener.service, track, v6))
+            .map_or(&[], |table| table);
+        (0..TRIES).filter_map(move |tried| {
+            // Behind the last entry, the first alone is tried.
+            let entry = Some(entry as usize + tried).filter(|entry| *entry < table.len());
+            table.get(entry.unwrap_or(0)).copied()
+        })
+    }
+}

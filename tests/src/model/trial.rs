@@ -1,0 +1,514 @@
+//! A trial: the same steps for program and model, and what they say compared.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+
+use anyhow::{Context as _, Result, ensure};
+use aya::maps::MapData;
+use splitter_ebpf::abi::{BUCKET_FLOWS, Binding, Bucket, Hop as WireHop, Path, track_table_index};
+use splitter_ebpf::flow::{TICK_MASK, Value};
+use splitter_ebpf::verdict::{Action, Reason};
+use splitter_ebpf::wire::Family;
+use splitter_user::dataplane::mapping::Mapping;
+use splitter_user::dataplane::{DataPlane as _, FlowSlot};
+use splitter_user::loader::{Layout, Loaded, TickRate, load_at_rate};
+use splitter_user::table::maglev::{Member, build};
+
+use super::generate::Generator;
+use super::packet::{Known, read};
+use super::rewrite::is_valid;
+use super::split::{Backend, Listener, Service as Splits};
+use super::world::{Place, World, slots};
+use super::{Expected, Hop, Model, Room, Services, Step, WaysBack};
+use crate::bench::pin_to_cpu;
+use crate::rig::{
+    BALANCER_MAC, DROP, Outcome, PASS, REDIRECT, Rig, Runner, SECRET, SMALL, Service, TX, isolate,
+    mac_of, route_to_clients,
+};
+
+/// Packets between two looks at counters and at a small flow table.
+const LOOK: usize = 128;
+/// Steps in one world.
+const STEPS: usize = 40_000;
+/// A tick of months; a second is two ticks, sixty are 120.
+const STILL: TickRate = TickRate {
+    hz: u32::MAX,
+    shift: 31,
+};
+
+/// What went wrong, and the steps that lead there.
+#[derive(Debug)]
+struct Failure {
+    seed: u64,
+    world: u64,
+    what: String,
+    steps: Vec<Step>,
+    /// How many steps it took at first.
+    taken: usize,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            formatter,
+            "seed {}, world {}: {}",
+            self.seed, self.world, self.what
+        )?;
+        writeln!(formatter, "{:?}", World::of(self.seed, self.world))?;
+        writeln!(
+            formatter,
+            "{} of {} steps lead there:",
+            self.steps.len(),
+            self.taken
+        )?;
+        for step in &self.steps {
+            match step {
+                Step::Packet(frame) => {
+                    let bytes = frame.iter().fold(String::new(), |mut text, byte| {
+                        let _never_fails = write!(text, "{byte:02x}");
+                        text
+                    });
+                    writeln!(formatter, "  {:?} {bytes}", read(frame))?;
+                }
+                other => writeln!(formatter, "  {other:?}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Feeds program and model at least `packets` random packets, in one world after the other. Returns how
+/// often each verdict was met.
+///
+/// # Errors
+/// The first difference, with steps that lead to it.
+pub fn run(seed: u64, packets: usize) -> Result<BTreeMap<&'static str, u64>> {
+    isolate()?;
+    let ifindex = route_to_clients()?;
+    // Caches of next hops are a CPU's own.
+    pin_to_cpu(0)?;
+    let mut verdicts = BTreeMap::new();
+    let (mut left, mut number) = (packets, 0);
+    while left > 0 {
+        let world = World::of(seed, number);
+        let mut trial = Trial::new(&world, ifindex)?;
+        let mut generator = Generator::new(seed ^ number.rotate_left(32));
+        let mut steps = Vec::new();
+        let mut result = Ok(());
+        while result.is_ok() && steps.len() < STEPS && left > 0 {
+            let step = generator.next(&trial.model, &world);
+            left -= usize::from(matches!(step, Step::Packet(_)));
+            result = trial.take(&step);
+            steps.push(step);
+        }
+        if let Err(error) = result.and_then(|()| trial.look()) {
+            let taken = steps.len();
+            let steps = shortened(&world, ifindex, steps)?;
+            let what = format!("{error:#}");
+            return Err(anyhow::anyhow!(
+                "{}",
+                Failure {
+                    seed,
+                    world: number,
+                    what,
+                    steps,
+                    taken
+                }
+            ));
+        }
+        for reason in Reason::ALL {
+            *verdicts.entry(reason.name()).or_default() += trial.counts[*reason as usize];
+        }
+        number += 1;
+    }
+    Ok(verdicts)
+}
+
+/// Leaves out what is not needed to go wrong: ever smaller stretches of steps, as long as it does.
+fn shortened(world: &World, ifindex: u32, mut steps: Vec<Step>) -> Result<Vec<Step>> {
+    const ATTEMPTS: usize = 150;
+    let (mut attempts, mut stretch) = (0, steps.len() / 2);
+    while stretch > 0 && attempts < ATTEMPTS {
+        let mut at = 0;
+        let before = steps.len();
+        while at < steps.len() && attempts < ATTEMPTS {
+            attempts += 1;
+            let mut fewer = steps.clone();
+            fewer.drain(at..(at + stretch).min(steps.len()));
+            match fails_at(world, ifindex, &fewer)? {
+                Some(end) => {
+                    fewer.truncate(end);
+                    steps = fewer;
+                }
+                None => at += stretch,
+            }
+        }
+        if steps.len() == before || stretch > steps.len() {
+            stretch = (stretch / 2).min(steps.len() / 2);
+        }
+    }
+    Ok(steps)
+}
+
+/// How many of the steps it takes until something is wrong.
+fn fails_at(world: &World, ifindex: u32, steps: &[Step]) -> Result<Option<usize>> {
+    let mut trial = Trial::new(world, ifindex)?;
+    for (number, step) in (1..).zip(steps) {
+        if trial.take(step).is_err() {
+            return Ok(Some(number));
+        }
+    }
+    Ok(trial.look().is_err().then_some(steps.len()))
+}
+
+/// Program and model, with the same in their tables.
+struct Trial {
+    rig: Rig,
+    runner: Runner,
+    services: Vec<Service>,
+    tracks: Vec<Vec<Vec<Place>>>,
+    model: Model,
+    flows: Mapping<Bucket>,
+    /// What the model has counted, by reason.
+    counts: [u64; splitter_ebpf::verdict::REASONS],
+    since_look: usize,
+    outcome: Outcome,
+}
+
+/// The interface that test runs come in by.
+const INGRESS: u32 = 1;
+
+impl Trial {
+    fn new(world: &World, clients: u32) -> Result<Self> {
+        let layout = Layout {
+            flow_buckets: world.flow_buckets,
+            ..SMALL
+        };
+        let mut loaded = load_at_rate(layout, &SECRET, STILL)?;
+        let flows = flow_table(&mut loaded, layout)?;
+        let mut rig = Rig::of(loaded)?;
+        let keys = rig.tables().keys;
+        let routed = Hop::new([2, 0xc0, 0, 0, 0, 2], [2, 0xb0, 0, 0, 0, 2], clients);
+        let mut model = Model {
+            services: Services::default(),
+            room: Room::new(keys, world.flow_buckets),
+            ways_back: WaysBack::new(keys.flow, routed),
+            now: rig.kernel().now()?,
+            second: STILL.ticks(1000),
+            reuse: STILL.ticks(60_000),
+            ingress: INGRESS,
+        };
+        let mut services = Vec::new();
+        for (number, spec) in world.services.iter().enumerate() {
+            let tables: Vec<_> = spec.tables.iter().map(|parts| slots(parts)).collect();
+            let plan = spec.plan(&format!("service {number}"), tables[0].clone());
+            let service = rig.serve(&plan)?;
+            for (table, slots) in (0..).zip(&tables).skip(1) {
+                rig.write_split(&service, table, slots)?;
+            }
+            let splits = Splits {
+                header: service.header,
+                tables,
+                current: 0,
+            };
+            model.services.services.insert(service.id, splits);
+            for ((at, protocol), id) in spec.listeners.iter().zip(&service.listeners) {
+                let listener = Listener {
+                    at: *at,
+                    protocol: *protocol,
+                    service: service.id,
+                };
+                model.services.listeners.insert(*id, listener);
+            }
+            add_backends(&mut model.services, &service, &spec.tracks);
+            services.push(service);
+        }
+        share_backends(&mut model.services);
+        Ok(Self {
+            runner: rig.runner()?,
+            rig,
+            services,
+            tracks: world
+                .services
+                .iter()
+                .map(|spec| spec.tracks.clone())
+                .collect(),
+            model,
+            flows,
+            counts: [0; splitter_ebpf::verdict::REASONS],
+            since_look: 0,
+            outcome: Outcome {
+                action: 0,
+                packet: Vec::new(),
+            },
+        })
+    }
+
+    /// Does a step on both sides.
+    fn take(&mut self, step: &Step) -> Result<()> {
+        match step {
+            Step::Packet(frame) => return self.packet(frame),
+            Step::Flip(service, table) => {
+                let id = self.services[*service].id;
+                self.rig.flip(&[(id, *table)])?;
+                self.splits(id).current = usize::from(*table);
+            }
+            Step::Backends(service, track, set) => self.backends(*service, *track, *set)?,
+            Step::Age(ticks) => self.age(*ticks),
+            Step::Expire(name) => {
+                if let Some((slot, key, value)) = self.model.room.remove(*name) {
+                    let freed = self.rig.tables().free_flow(&FlowSlot { slot, key, value });
+                    ensure!(freed, "slot {slot} did not hold {name:?} as {value:?}");
+                }
+            }
+            Step::Routes => {
+                self.rig.tables().bump_route_epoch();
+                self.model.ways_back.forget_routes();
+            }
+            Step::Binding(place, owned) => self.bind(*place, *owned),
+            Step::Hop(place, ifindex) => self.hop(*place, *ifindex),
+        }
+        Ok(())
+    }
+
+    fn splits(&mut self, service: u16) -> &mut Splits {
+        let services = &mut self.model.services.services;
+        services.get_mut(&service).expect("every service is there")
+    }
+
+    fn packet(&mut self, frame: &[u8]) -> Result<()> {
+        self.runner.run_into(frame, &mut self.outcome)?;
+        let expected = self.model.packet(frame);
+        let reason = expected.reason;
+        self.counts[reason as usize] += 1;
+        let action = match reason.action() {
+            Action::Forward if expected.ifindex == INGRESS => TX,
+            Action::Forward => REDIRECT,
+            Action::Pass => PASS,
+            Action::Drop | Action::Answer => DROP,
+        };
+        ensure!(
+            self.outcome.action == action,
+            "{}: action {action} was due and not {}",
+            reason.name(),
+            self.outcome.action
+        );
+        ensure!(
+            self.outcome.packet == expected.frame,
+            "{}: {}",
+            reason.name(),
+            difference(&expected.frame, &self.outcome.packet)
+        );
+        stays_valid(frame, &expected)?;
+        self.since_look += 1;
+        if self.since_look >= LOOK {
+            self.look()?;
+        }
+        Ok(())
+    }
+
+    /// Compares what is in the tables.
+    fn look(&mut self) -> Result<()> {
+        self.since_look = 0;
+        let verdicts = self.rig.kernel().verdicts()?;
+        for reason in Reason::ALL {
+            let (due, counted) = (
+                self.counts[*reason as usize],
+                verdicts.packets[*reason as usize],
+            );
+            ensure!(
+                due == counted,
+                "{} was counted {counted} times and not {due}",
+                reason.name()
+            );
+        }
+        let (flows, mut due) = (self.rig.flows(), self.model.room.table());
+        for flow in &flows {
+            let slot = due.next();
+            ensure!(
+                slot == Some((flow.slot, flow.key, flow.value)),
+                "{flow:?} is in the table, {slot:?} was due"
+            );
+        }
+        ensure!(due.next().is_none(), "a flow is not in the table");
+        Ok(())
+    }
+
+    fn age(&mut self, ticks: u32) {
+        for bucket in 0..self.flows.len() {
+            for lane in 0..BUCKET_FLOWS {
+                let at = std::mem::offset_of!(Bucket, values) + lane * 8;
+                let word = self.flows.word(bucket, at);
+                let value = Value(word.load(std::sync::atomic::Ordering::Relaxed));
+                if value.0 != 0 && !value.is_pointing() {
+                    let seen = value.seen().wrapping_sub(ticks) & TICK_MASK;
+                    let older = Value::new(value.backend(), value.state_bits(), value.tag(), seen);
+                    word.store(older.0, std::sync::atomic::Ordering::Relaxed);
+                }
+            }
+        }
+        self.model.room.age(ticks);
+    }
+
+    fn backends(&mut self, service: usize, track: usize, set: u32) -> Result<()> {
+        let (places, ids) = (
+            &self.tracks[service][track],
+            &self.services[service].backends[track],
+        );
+        let chosen: Vec<_> = (0..)
+            .zip(places.iter().zip(ids))
+            .filter(|(bit, _)| set >> bit & 1 == 1)
+            .map(|(_, (place, id))| member(place, *id))
+            .collect();
+        let (id, track) = (self.services[service].id, u8::try_from(track)?);
+        let mut updates = Vec::new();
+        for family in Family::ALL {
+            let table = build(&of_family(&chosen, family));
+            let v6 = family == Family::V6;
+            self.model
+                .services
+                .tracks
+                .insert((id, track, v6), table.clone());
+            updates.push((track_table_index(id, track, family), Some(table)));
+        }
+        Ok(self.rig.plane().set_track_tables(updates)?)
+    }
+
+    fn bind(&mut self, place: usize, owned: bool) {
+        let mut all = Vec::new();
+        for service in &self.services {
+            all.extend(service.listeners.iter().map(|id| (*id, service.id)));
+        }
+        let (listener, service) = all[place % all.len()];
+        let owner = if owned { service } else { 0 };
+        self.rig
+            .tables()
+            .bind(listener, Binding::new(owner, owner, 0));
+        if let Some(listener) = self.model.services.listeners.get_mut(&listener) {
+            listener.service = owner;
+        }
+    }
+
+    fn hop(&mut self, place: usize, ifindex: u32) {
+        let mut ids: Vec<_> = self.model.services.backends.keys().copied().collect();
+        ids.sort_unstable();
+        let Some(id) = ids.get(place % ids.len().max(1)) else {
+            return;
+        };
+        let backend = self
+            .model
+            .services
+            .backends
+            .get_mut(id)
+            .expect("its own key");
+        let mac = mac_of(backend.address);
+        let hop = WireHop::new(mac, BALANCER_MAC, ifindex);
+        self.rig.tables().set_hop(*id, hop, Path::default());
+        backend.hop = (ifindex != 0).then(|| Hop::new(mac, BALANCER_MAC, ifindex));
+    }
+}
+
+/// A mapping of our own of the flow table, to let time pass in.
+fn flow_table(loaded: &mut Loaded, layout: Layout) -> Result<Mapping<Bucket>> {
+    let maps = loaded.program("splitter")?.info()?.map_ids()?;
+    for id in maps.context("the kernel names no maps of the program")? {
+        let map = MapData::from_id(id)?;
+        if map.info()?.name_as_str() == Some("FLOWS") {
+            return Ok(Mapping::of_map(map.fd(), layout.flow_buckets as usize)?);
+        }
+    }
+    anyhow::bail!("the program has no map FLOWS")
+}
+
+const fn member((at, _): &Place, id: u16) -> Member {
+    Member {
+        id,
+        address: at.ip(),
+        port: at.port(),
+        weight: 1,
+    }
+}
+
+fn of_family(members: &[Member], family: Family) -> Vec<Member> {
+    let of_family = |member: &&Member| Family::of(&member.address) == family;
+    members.iter().filter(of_family).copied().collect()
+}
+
+/// The backends of a service as the rig has put them into the tables.
+fn add_backends(services: &mut Services, service: &Service, tracks: &[Vec<Place>]) {
+    for ((number, places), ids) in (0..).zip(tracks).zip(&service.backends) {
+        let members: Vec<_> = places
+            .iter()
+            .zip(ids)
+            .map(|(at, id)| member(at, *id))
+            .collect();
+        for family in Family::ALL {
+            let table = build(&of_family(&members, family));
+            services
+                .tracks
+                .insert((service.id, number, family == Family::V6), table);
+        }
+        for ((at, ifindex), id) in places.iter().zip(ids) {
+            let hop = Hop::new(mac_of(at.ip()), BALANCER_MAC, *ifindex);
+            let backend = Backend {
+                address: at.ip(),
+                port: at.port(),
+                hop: (*ifindex != 0).then_some(hop),
+                shared: false,
+            };
+            services.backends.insert(*id, backend);
+        }
+    }
+    for id in &service.listeners {
+        let listener = services.listeners[id];
+        for backend_id in service.backends.iter().flatten() {
+            let backend = services.backends[backend_id];
+            if backend.address.is_ipv6() == listener.at.is_ipv6() {
+                let endpoint = (backend.at(listener.at.port()), listener.protocol);
+                let pairs = services.answers.entry(endpoint).or_default();
+                pairs.push((*id, *backend_id));
+            }
+        }
+    }
+}
+
+/// Marks the backends whose endpoint answers for more than one listener.
+fn share_backends(services: &mut Services) {
+    for pairs in services.answers.values() {
+        if pairs.iter().any(|(listener, _)| *listener != pairs[0].0) {
+            for (_, id) in pairs {
+                services.backends.get_mut(id).expect("a backend").shared = true;
+            }
+        }
+    }
+}
+
+/// What was right before it was sent on still is, summed up in full.
+fn stays_valid(frame: &[u8], expected: &Expected) -> Result<()> {
+    let Known::Segment(segment) = read(frame) else {
+        return Ok(());
+    };
+    let v6 = segment.to.is_ipv6();
+    let forwarded = expected.reason.action() == Action::Forward;
+    if forwarded && is_valid(frame, v6, segment.protocol) {
+        ensure!(
+            is_valid(&expected.frame, v6, segment.protocol),
+            "a right checksum became a wrong one"
+        );
+    }
+    Ok(())
+}
+
+/// Where two frames differ.
+fn difference(due: &[u8], got: &[u8]) -> String {
+    if due.len() != got.len() {
+        return format!("{} bytes were due and not {}", due.len(), got.len());
+    }
+    let place = due.iter().zip(got).position(|(due, got)| due != got);
+    place.map_or_else(String::new, |at| {
+        format!(
+            "byte {at} is {:02x}, {:02x} was due\ndue {due:02x?}\ngot {got:02x?}",
+            got[at], due[at]
+        )
+    })
+}

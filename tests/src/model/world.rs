@@ -1,0 +1,158 @@
+//! What a trial's tables hold, at random: a world is a function of its seed and number.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+
+use rand::rngs::SmallRng;
+use rand::seq::IndexedRandom as _;
+use rand::{Rng as _, SeedableRng as _};
+use splitter_ebpf::abi::PAIRS;
+use splitter_ebpf::wire::{TCP, UDP};
+use splitter_user::table::split::Slots;
+
+use crate::rig::{Plan, Server, split};
+
+/// A backend of a world: where it is, and by which interface it is reached (0: not known).
+pub(super) type Place = (SocketAddr, u32);
+
+/// A service of a world.
+#[derive(Debug, Clone)]
+pub(super) struct Spec {
+    pub(super) listeners: Vec<(SocketAddr, u8)>,
+    pub(super) tracks: Vec<Vec<Place>>,
+    /// The parts of each track, in each of the four split tables.
+    pub(super) tables: Vec<Vec<(u8, u64)>>,
+    /// Bits of the client's address that the split goes by, where it does.
+    pub(super) by_client: Option<(u8, u8)>,
+}
+
+impl Spec {
+    /// The plan of it, all but its tables from the second on.
+    pub(super) fn plan(&self, name: &str, slots: Slots) -> Plan {
+        let mut plan = Plan::new(name).split(slots);
+        for (at, protocol) in &self.listeners {
+            plan = plan.listen(&at.to_string(), *protocol);
+        }
+        for track in &self.tracks {
+            let server = |(at, ifindex): &Place| Server::at(*at).over(*ifindex);
+            plan = plan.servers(&track.iter().map(server).collect::<Vec<_>>());
+        }
+        if let Some((v4, v6)) = self.by_client {
+            plan = plan.by_client(v4, v6);
+        }
+        plan
+    }
+}
+
+/// What a trial's tables hold.
+#[derive(Debug, Clone)]
+pub struct World {
+    pub(super) services: Vec<Spec>,
+    pub(super) flow_buckets: u32,
+}
+
+impl World {
+    /// World number `number` of a seed.
+    #[must_use]
+    pub fn of(seed: u64, number: u64) -> Self {
+        let mut rng = SmallRng::seed_from_u64(seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut maker = Maker {
+            pairs: HashMap::new(),
+            taken: Vec::new(),
+        };
+        Self {
+            services: (0..rng.random_range(1..=3))
+                .map(|_| maker.service(&mut rng))
+                .collect(),
+            flow_buckets: *[2, 2, 8, 64, 1024].choose(&mut rng).expect("a choice"),
+        }
+    }
+}
+
+/// Address number `n` of the network `net` of a family.
+pub(super) fn address(v6: bool, net: u8, n: u8) -> IpAddr {
+    if v6 {
+        return IpAddr::from([0x2001, 0xdb8, net.into(), 0, 0, 0, 0, u16::from(n)]);
+    }
+    IpAddr::from([198, 18, net, n])
+}
+
+struct Maker {
+    /// How many pairs an endpoint has.
+    pairs: HashMap<(SocketAddr, u8), usize>,
+    /// Listeners so far.
+    taken: Vec<(SocketAddr, u8)>,
+}
+
+impl Maker {
+    fn service(&mut self, rng: &mut SmallRng) -> Spec {
+        let mut listeners = Vec::new();
+        for _ in 0..rng.random_range(1..=4) {
+            let ip = address(rng.random(), 1, rng.random_range(1..=2));
+            let port = *[80, 80, 443, 53].choose(rng).expect("a choice");
+            let protocol = *[TCP, TCP, UDP].choose(rng).expect("a choice");
+            let listener = (SocketAddr::new(ip, port), protocol);
+            if !self.taken.contains(&listener) {
+                self.taken.push(listener);
+                listeners.push(listener);
+            }
+        }
+        let count = rng.random_range(1..=3_u8);
+        let tracks = (0..count).map(|_| self.track(rng, &listeners)).collect();
+        let table = |rng: &mut SmallRng| {
+            // Now and then a track that has nobody.
+            let beyond = u8::from(rng.random_ratio(1, 8));
+            let parts = (0..count + beyond).map(|track| (track, rng.random_range(0..3)));
+            let mut parts: Vec<_> = parts.collect();
+            parts[usize::from(rng.random_range(0..count))].1 += 1;
+            parts
+        };
+        Spec {
+            listeners,
+            tracks,
+            tables: (0..4).map(|_| table(rng)).collect(),
+            by_client: rng.random_ratio(1, 3).then_some((28, 120)),
+        }
+    }
+
+    fn track(&mut self, rng: &mut SmallRng, listeners: &[(SocketAddr, u8)]) -> Vec<Place> {
+        let mut track = Vec::new();
+        for _ in 0..rng.random_range(1..=5) {
+            let ip = address(rng.random(), 2, rng.random_range(1..=6));
+            let port = *[0, 0, 8080, 80].choose(rng).expect("a choice");
+            let ifindex = *[1, 1, 1, 1, 77, 77, 0].choose(rng).expect("a choice");
+            if track.iter().any(|(at, _): &Place| at.ip() == ip) {
+                continue;
+            }
+            let of_family = listeners
+                .iter()
+                .filter(|(at, _)| at.is_ipv6() == ip.is_ipv6());
+            let endpoints: Vec<_> = of_family
+                .map(|(at, protocol)| {
+                    let port = if port == 0 { at.port() } else { port };
+                    (SocketAddr::new(ip, port), *protocol)
+                })
+                .collect();
+            // As the agent does: no endpoint answers for more than it can tell apart.
+            let mut pairs = self.pairs.clone();
+            for endpoint in endpoints {
+                *pairs.entry(endpoint).or_default() += 1;
+            }
+            if pairs.values().all(|count| *count <= PAIRS) {
+                self.pairs = pairs;
+                track.push((SocketAddr::new(ip, port), ifindex));
+            }
+        }
+        track
+    }
+}
+
+/// The slots of a table's parts.
+pub(super) fn slots(parts: &[(u8, u64)]) -> Slots {
+    let parts: Vec<_> = parts
+        .iter()
+        .copied()
+        .filter(|(_, part)| *part > 0)
+        .collect();
+    split(&parts)
+}
