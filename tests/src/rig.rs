@@ -50,6 +50,7 @@ pub struct Rig {
     listeners: u16,
     services: u16,
     backends: u16,
+    pools: u16,
     /// By backend endpoint: its reply record, and what it answers for.
     replies: BTreeMap<(IpAddr, u16, u8), (u32, Vec<Pair>)>,
     rows: flips::Rows,
@@ -87,6 +88,7 @@ impl Rig {
             listeners: 0,
             services: 0,
             backends: 0,
+            pools: 0,
             replies: BTreeMap::new(),
             rows: flips::Rows::default(),
         })
