@@ -17,11 +17,13 @@ mod extension;
 mod option;
 pub mod quote;
 pub mod rewrite;
+mod sight;
 
 #[cfg(test)]
 mod tests;
 
 pub use extension::HEADERS;
+pub use sight::Sight;
 
 use crate::headers::{ETHERNET, IPV4, Packet, Segment, TCP_HEADER, UDP_HEADER};
 use crate::verdict::Reason;
@@ -68,12 +70,12 @@ const OFFSET: u16 = 0x1fff;
 /// The longest packet that fragments can make up (RFC 791 section 3.1).
 const LONGEST: usize = 65_535;
 
-/// Finds the headers of the packet of `family` that the frame holds behind its Ethernet header. `None`
-/// if its lengths contradict each other or the frame, or its fragments could not make up a packet.
+/// Finds the headers of the packet of `family` that a frame of `length` bytes holds behind its Ethernet
+/// header. `None` if its lengths contradict each other or the frame, or its fragments could not make up
+/// a packet.
 #[must_use]
 #[inline(always)]
-pub fn walk(packet: &impl Packet, family: Family) -> Option<Extent> {
-    let length = packet.length();
+pub fn walk(packet: &impl Packet, family: Family, length: usize) -> Option<Extent> {
     let mut extent = quoted(packet, family, ETHERNET, length)?;
     if extent.end > length {
         return None;
@@ -230,4 +232,12 @@ pub fn segment(packet: &impl Packet, family: Family, extent: &Extent) -> Option<
 #[inline(always)]
 pub const fn has_ports(protocol: u8) -> bool {
     protocol == TCP || protocol == UDP
+}
+
+/// Whether a packet whose headers were not followed to their end, at `protocol`, may yet have ports
+/// behind them. The others that are refused hide what they carry, or are no client's of ours.
+#[must_use]
+#[inline(always)]
+pub const fn may_have_ports(protocol: u8) -> bool {
+    has_ports(protocol) || extension::is_carried(protocol)
 }

@@ -76,3 +76,9 @@ pub(super) fn walk(packet: &impl Packet, l3: usize, limit: usize) -> Option<Exte
     extent.refusal = Some(Reason::Ipv6Extension);
     Some(extent)
 }
+
+/// Whether an extension header of this number is carried.
+#[inline(always)]
+pub(super) const fn is_carried(number: u8) -> bool {
+    matches!(number, HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION)
+}

@@ -6,7 +6,7 @@ use crate::headers::{ICMP_HEADER, Packet};
 use crate::wire::{Family, ICMP, ICMPV6, WireAddress, WirePort};
 
 /// An address and a port.
-pub type End = (WireAddress, WirePort);
+pub type Side = (WireAddress, WirePort);
 
 /// A TCP or UDP packet that an ICMP error quotes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,9 +16,9 @@ pub struct Quote {
     /// Where the quoted packet's parts lie. Its end is that of the quotation.
     pub extent: Extent,
     /// Who sent the quoted packet.
-    pub source: End,
+    pub source: Side,
     /// To whom.
-    pub destination: End,
+    pub destination: Side,
 }
 
 /// What an ICMP message is to us.

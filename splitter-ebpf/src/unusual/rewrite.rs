@@ -1,22 +1,22 @@
-//! Changing a packet whose headers lie anywhere: addresses, ports, TTL, and every checksum that covers
-//! them, by the difference alone (RFC 1624).
+//! Changing a packet whose headers lie anywhere: addresses, ports, and every checksum that covers them, by the difference alone (RFC 1624).
 //!
 //! What a checksum inside an ICMP error changes by changes the error's own checksum too, so each
 //! function returns the difference that its writes make to a sum over them.
 
-use super::quote::{End, Quote};
-use super::{Extent, address, addresses};
+use super::Extent;
+use super::quote::{Quote, Side};
 use crate::checksum::Difference;
 use crate::headers::PacketMut;
+use crate::rewrite::{End, put_address};
 use crate::wire::{Family, TCP, WireAddress};
 
 /// Both ends of a packet as they shall be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ends {
     /// Whom it comes from.
-    pub source: End,
+    pub source: Side,
     /// Whom it goes to.
-    pub destination: End,
+    pub destination: Side,
 }
 
 /// Gives a TCP or UDP packet, whole or a first fragment, these ends.
@@ -36,37 +36,14 @@ pub fn hosts(
     source: WireAddress,
     destination: WireAddress,
 ) -> Difference {
-    let (source_at, destination_at) = addresses(family);
-    let difference = host(packet, family, l3 + source_at, source, Difference::NONE);
-    let difference = host(packet, family, l3 + destination_at, destination, difference);
-    if matches!(family, Family::V4) {
-        let sum = difference.apply(packet.half(l3 + 10));
-        packet.set_half(l3 + 10, sum);
-    }
-    difference
-}
-
-#[inline(always)]
-fn host(
-    packet: &mut impl PacketMut,
-    family: Family,
-    at: usize,
-    new: WireAddress,
-    difference: Difference,
-) -> Difference {
-    let old = address(packet, family, at);
-    match family {
-        Family::V4 => {
-            packet.set_word(at, new.0[0]);
-            difference.word(old.0[0], new.0[0])
-        }
-        Family::V6 => {
-            let ([a, b], [c, d]) = (old.halves(), new.halves());
-            packet.set_long(at, c);
-            packet.set_long(at + 8, d);
-            difference.long(a, c).long(b, d)
-        }
-    }
+    let difference = put_address(packet, family, l3, End::Source, source);
+    difference.and(put_address(
+        packet,
+        family,
+        l3,
+        End::Destination,
+        destination,
+    ))
 }
 
 /// Gives the TCP or UDP header of `extent` these ports, and its checksum what they and the
@@ -132,42 +109,4 @@ pub fn error(
     }
     let sum = written.apply(packet.half(quote.icmp + 2));
     packet.set_half(quote.icmp + 2, sum);
-}
-
-/// Whether the packet at `l3` may take one more hop.
-#[must_use]
-#[inline(always)]
-pub fn may_hop(packet: &impl PacketMut, family: Family, l3: usize) -> bool {
-    packet.byte(l3 + hop_limit(family)) > 1
-}
-
-/// Takes one hop off the packet at `l3`.
-#[inline(always)]
-pub fn hop(packet: &mut impl PacketMut, family: Family, l3: usize) {
-    let at = l3 + hop_limit(family);
-    match family {
-        Family::V4 => {
-            // TTL and protocol share a 16-bit word of the header's checksum.
-            let before = packet.half(at);
-            let [ttl, protocol] = before.to_ne_bytes();
-            let after = u16::from_ne_bytes([ttl.wrapping_sub(1), protocol]);
-            packet.set_half(at, after);
-            let sum = Difference::NONE
-                .half(before, after)
-                .apply(packet.half(l3 + 10));
-            packet.set_half(l3 + 10, sum);
-        }
-        Family::V6 => {
-            let left = packet.byte(at).wrapping_sub(1);
-            packet.set_byte(at, left);
-        }
-    }
-}
-
-#[inline(always)]
-const fn hop_limit(family: Family) -> usize {
-    match family {
-        Family::V4 => 8,
-        Family::V6 => 7,
-    }
 }

@@ -1,14 +1,19 @@
 //! Packets in, actions and whole packets out, and what was counted.
 
 mod forwarding;
+mod fragments;
 mod icmp;
+mod icmp_errors;
 mod life;
 mod listeners;
 mod malformed;
+mod options;
 mod pins;
 mod room;
+mod shapes;
 mod unsupported;
 mod vlan;
+mod worlds;
 
 use anyhow::Result;
 use lab::rig::{DROP, PASS, Plan, Rig, Segment, Service, TX};

@@ -5,9 +5,10 @@ use std::vec;
 use std::vec::Vec;
 
 use super::built::{Built, built_of, ends, family, framed, resum_v4, side};
-use super::walks::walked;
+use super::walks::{walk_all, walked};
 use crate::headers::{ETHERNET, Frame};
-use crate::unusual::{Part, rewrite, segment, walk};
+use crate::rewrite::take_hop;
+use crate::unusual::{Part, rewrite, segment};
 use crate::wire::{Family, TCP, UDP, WireAddress};
 
 /// One fragment of an IPv4 packet: so many of its bytes behind the header, from an offset on.
@@ -59,20 +60,20 @@ proptest! {
         let expected = Built { ttl: built.ttl - 1, ..built.between(to.0, to.1) }.packet();
 
         let mut first = framed(&fragment(&whole, 0, &whole[l4..l4 + cut], true));
-        let extent = walk(&Frame(&mut first), family).expect("a fragment");
+        let extent = walk_all(&mut first, family).expect("a fragment");
         prop_assert_eq!((extent.part, extent.refusal), (Part::First, None));
         prop_assert!(segment(&Frame(&mut first), family, &extent).is_some());
         rewrite::ends(&mut Frame(&mut first), family, &extent, &ends(to.0, to.1));
-        rewrite::hop(&mut Frame(&mut first), family, ETHERNET);
+        take_hop(&mut Frame(&mut first), family, ETHERNET);
         prop_assert_eq!(first, framed(&fragment(&expected, 0, &expected[l4..l4 + cut], true)));
 
         let mut later = framed(&fragment(&whole, cut, &whole[l4 + cut..], false));
-        let extent = walk(&Frame(&mut later), family).expect("a fragment");
+        let extent = walk_all(&mut later, family).expect("a fragment");
         prop_assert_eq!((extent.part, extent.offset, extent.protocol), (Part::Later, cut, built.protocol));
         prop_assert_eq!(extent.l4 + whole.len() - l4 - cut, later.len());
         let hosts = (WireAddress::from(to.0.0), WireAddress::from(to.1.0));
         let _ = rewrite::hosts(&mut Frame(&mut later), family, ETHERNET, hosts.0, hosts.1);
-        rewrite::hop(&mut Frame(&mut later), family, ETHERNET);
+        take_hop(&mut Frame(&mut later), family, ETHERNET);
         prop_assert_eq!(later, framed(&fragment(&expected, cut, &expected[l4 + cut..], false)));
     }
 }
@@ -141,7 +142,7 @@ fn a_first_fragment_holds_the_whole_header_behind_ip() {
             let whole = sample(family, protocol);
             let l4 = whole.len() - 200 - if protocol == TCP { 20 } else { 8 };
             let mut frame = framed(&fragment(&whole, 0, &whole[l4..l4 + length], true));
-            let extent = walk(&Frame(&mut frame), family).expect("a fragment");
+            let extent = walk_all(&mut frame, family).expect("a fragment");
             segment(&Frame(&mut frame), family, &extent).is_some()
         };
         assert!(!holds(TCP, 8), "{family:?}");

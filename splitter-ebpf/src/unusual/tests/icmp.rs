@@ -7,17 +7,17 @@ use std::vec::Vec;
 
 use super::built::{Built, Side, built_of, ends, error, family, framed, side};
 use super::fragments::fragment;
-use super::walks::walked;
+use super::walks::{walk_all, walked};
 use crate::headers::{ETHERNET, Frame};
+use crate::rewrite::take_hop;
 use crate::unusual::quote::{Message, Quote, message, quote};
-use crate::unusual::{rewrite, walk};
+use crate::unusual::rewrite;
 use crate::wire::{Family, TCP, UDP, WireAddress, WirePort};
 
 /// The quotation that `frame`, an ICMP error, has.
 fn read(frame: &mut [u8], family: Family) -> Option<Quote> {
-    let frame = Frame(frame);
-    let extent = walk(&frame, family)?;
-    quote(&frame, family, &extent)
+    let extent = walk_all(frame, family)?;
+    quote(&Frame(frame), family, &extent)
 }
 
 fn kind(family: Family) -> [u8; 2] {
@@ -46,14 +46,14 @@ proptest! {
         let mut frame = framed(&about(&built, from_outer, ttl));
         let expected = about(&built.between(to.0, to.1), to_outer, ttl - 1);
 
-        let extent = walk(&Frame(&mut frame), family).expect("whole");
+        let extent = walk_all(&mut frame, family).expect("whole");
         let found = quote(&Frame(&mut frame), family, &extent).expect("quotes");
         prop_assert_eq!(found.source, (WireAddress::from(built.from.0), WirePort::new(built.from.1)));
         prop_assert_eq!(found.destination, (WireAddress::from(built.to.0), WirePort::new(built.to.1)));
         prop_assert_eq!(found.extent.protocol, built.protocol);
         let outer = (WireAddress::from(to_outer.0.0), WireAddress::from(to_outer.1.0));
         rewrite::error(&mut Frame(&mut frame), family, &extent, &found, &ends(to.0, to.1), outer);
-        rewrite::hop(&mut Frame(&mut frame), family, ETHERNET);
+        take_hop(&mut Frame(&mut frame), family, ETHERNET);
         prop_assert_eq!(frame, framed(&expected));
     }
 
@@ -72,7 +72,7 @@ proptest! {
         let packet = error(built.from.0, built.to.0, 64, kind(family), [0, noise.first().copied().unwrap_or(0), 0, 0], &quotation);
         let mut frame = framed(&packet);
         // Reading or writing beyond the slice panics.
-        let extent = walk(&Frame(&mut frame), family).expect("whole");
+        let extent = walk_all(&mut frame, family).expect("whole");
         if let Some(found) = quote(&Frame(&mut frame), family, &extent) {
             let (source, destination) = (found.source, found.destination);
             let same = rewrite::Ends { source, destination };
@@ -176,7 +176,7 @@ fn a_checksum_beyond_the_quoted_packet_is_left_alone() {
     super::built::resum_v4(&mut quotation);
     quotation.extend([0x77; 40]);
     let mut frame = framed_error(&built, [0; 4], &quotation);
-    let extent = walk(&Frame(&mut frame), Family::V4).expect("whole");
+    let extent = walk_all(&mut frame, Family::V4).expect("whole");
     let found = quote(&Frame(&mut frame), Family::V4, &extent).expect("quotes");
     let to: Side = ("198.18.2.1".parse().expect("address"), 8080);
     let outer = (
@@ -260,7 +260,7 @@ fn what_is_not_quoted_is_not_written() {
             let [quotation, expected] =
                 [&built, &to].map(|b| b.packet()[..b.l4() + length].to_vec());
             let mut frame = framed_error(&built, [0; 4], &quotation);
-            let extent = walk(&Frame(&mut frame), family).expect("whole");
+            let extent = walk_all(&mut frame, family).expect("whole");
             let found = quote(&Frame(&mut frame), family, &extent).expect("quotes");
             let outer = (
                 WireAddress::from(built.to.0),

@@ -7,12 +7,19 @@ use std::vec::Vec;
 
 use super::built::{Built, built, built_of, ends, framed, ip, resum_v4, side};
 use crate::headers::{ETHERNET, Frame};
+use crate::rewrite::take_hop;
 use crate::unusual::{Extent, HEADERS, Part, rewrite, segment, walk};
 use crate::verdict::Reason;
 use crate::wire::{Family, TCP, UDP, WireAddress, WirePort};
 
+/// What [`walk`] finds in a whole frame.
+pub fn walk_all(frame: &mut [u8], family: Family) -> Option<Extent> {
+    let length = frame.len();
+    walk(&Frame(frame), family, length)
+}
+
 pub fn walked(packet: &[u8], family: Family) -> Option<Extent> {
-    walk(&Frame(&mut framed(packet)), family)
+    walk_all(&mut framed(packet), family)
 }
 
 fn v4(options: &[u8], protocol: u8, data: &[u8]) -> Vec<u8> {
@@ -51,9 +58,9 @@ proptest! {
         (built, to) in super::built::family().prop_flat_map(|f| (built_of(f), (side(f), side(f))))
     ) {
         let mut frame = framed(&built.packet());
-        let extent = walk(&Frame(&mut frame), built.family()).expect("whole");
+        let extent = walk_all(&mut frame, built.family()).expect("whole");
         rewrite::ends(&mut Frame(&mut frame), built.family(), &extent, &ends(to.0, to.1));
-        rewrite::hop(&mut Frame(&mut frame), built.family(), ETHERNET);
+        take_hop(&mut Frame(&mut frame), built.family(), ETHERNET);
         let expected = Built { ttl: built.ttl - 1, ..built.between(to.0, to.1) };
         prop_assert_eq!(frame, framed(&expected.packet()));
     }
@@ -75,8 +82,9 @@ proptest! {
         };
         let family = if v6 { Family::V6 } else { Family::V4 };
         // Reading beyond the slice panics.
+        let length = frame.len();
         let packet = Frame(&mut frame);
-        if let Some(extent) = walk(&packet, family)
+        if let Some(extent) = walk(&packet, family, length)
             && crate::unusual::has_ports(extent.protocol)
             && extent.part != Part::Later
         {
@@ -195,7 +203,7 @@ fn an_ipv6_packet_that_is_not_cut_is_whole_and_is_cut_once() {
 fn tcp_and_udp_headers_that_contradict_their_packet_are_malformed() {
     let read = |protocol, data: &[u8]| {
         let mut frame = framed(&v4(&[], protocol, data));
-        let extent = walk(&Frame(&mut frame), Family::V4).expect("whole");
+        let extent = walk_all(&mut frame, Family::V4).expect("whole");
         segment(&Frame(&mut frame), Family::V4, &extent).map(|(_, payload)| payload)
     };
     let tcp = |header: u8, length: usize| {
