@@ -1,4 +1,4 @@
-//! Incremental Internet checksums (RFC 1071, RFC 1624 equation 3).
+//! Internet checksums (RFC 1071), and their incremental update (RFC 1624 equation 3).
 //!
 //! Sums are kept in memory order: one's complement addition commutes with swapping bytes (RFC 1071
 //! section 2, "Byte Order Independence"), so nothing here swaps.
@@ -74,6 +74,50 @@ impl Difference {
     }
 }
 
+/// A one's complement sum over whatever a checksum covers, its own field as 0.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sum(pub u64);
+
+impl Sum {
+    /// Over nothing.
+    pub const ZERO: Self = Self(0);
+
+    /// Adds two bytes in memory order.
+    #[must_use]
+    #[inline(always)]
+    pub const fn half(self, half: u16) -> Self {
+        Self(self.0 + half as u64)
+    }
+
+    /// Adds four bytes in memory order.
+    #[must_use]
+    #[inline(always)]
+    pub const fn word(self, word: u32) -> Self {
+        Self(self.0 + word as u64)
+    }
+
+    /// Adds eight bytes in memory order.
+    #[must_use]
+    #[inline(always)]
+    pub const fn long(self, long: u64) -> Self {
+        self.word(long as u32).word((long >> 32) as u32)
+    }
+
+    /// Adds what another sum covers.
+    #[must_use]
+    #[inline(always)]
+    pub const fn plus(self, other: Self) -> Self {
+        Self(self.0 + other.0)
+    }
+
+    /// The checksum, in memory order: good for up to 256 KiB.
+    #[must_use]
+    #[inline(always)]
+    pub const fn checksum(self) -> u16 {
+        !fold(self.0)
+    }
+}
+
 /// Folds a sum of up to 48 bits into 16 with end-around carries.
 #[inline(always)]
 const fn fold(sum: u64) -> u16 {
@@ -129,6 +173,19 @@ mod tests {
             prop_assert!(difference.apply(before) == after || (after == 0xffff || difference.apply(before) == 0xffff));
             let whole = Difference::NONE.word(words[at], changed[at]);
             prop_assert_eq!(whole.apply(before) % 0xffff, after % 0xffff);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_sum_by_words_of_any_size_equals_the_sum_by_halves(
+            longs in prop::collection::vec(any::<u64>(), 0..200), word in any::<u32>(), half in any::<u16>()
+        ) {
+            let mut bytes: Vec<u8> = longs.iter().flat_map(|long| long.to_ne_bytes()).collect();
+            bytes.extend(word.to_ne_bytes());
+            bytes.extend(half.to_ne_bytes());
+            let sum = longs.into_iter().fold(Sum::ZERO, Sum::long).word(word).half(half);
+            prop_assert_eq!(sum.checksum(), full(&bytes));
         }
     }
 

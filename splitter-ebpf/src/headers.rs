@@ -54,8 +54,8 @@ pub const UDP_HEADER: usize = 8;
 /// Length of the part of an ICMP or ICMPv6 header that all messages share.
 pub const ICMP_HEADER: usize = 8;
 
-const ETHERTYPE_IPV4: u16 = 0x0800_u16.to_be();
-const ETHERTYPE_IPV6: u16 = 0x86dd_u16.to_be();
+pub(crate) const ETHERTYPE_IPV4: u16 = 0x0800_u16.to_be();
+pub(crate) const ETHERTYPE_IPV6: u16 = 0x86dd_u16.to_be();
 const ETHERTYPE_VLAN: u16 = 0x8100_u16.to_be();
 const ETHERTYPE_QINQ: u16 = 0x88a8_u16.to_be();
 /// More fragments, and the offset: not 0 in every fragment (RFC 791 section 3.1).
@@ -183,13 +183,13 @@ fn parse_v4(packet: &impl Packet) -> Parsed {
 
 /// The length that an IPv4 header gives its packet.
 #[inline(always)]
-fn total_v4(packet: &impl Packet) -> usize {
+pub(crate) fn total_v4(packet: &impl Packet) -> usize {
     u16::from_be(packet.half(ETHERNET + 2)) as usize
 }
 
 /// The length that an IPv6 header gives its payload.
 #[inline(always)]
-fn payload_v6(packet: &impl Packet) -> usize {
+pub(crate) fn payload_v6(packet: &impl Packet) -> usize {
     u16::from_be(packet.half(ETHERNET + 4)) as usize
 }
 

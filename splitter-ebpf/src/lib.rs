@@ -6,7 +6,9 @@
 #![no_std]
 
 pub mod abi;
+pub mod answer;
 pub mod checksum;
+pub mod decap;
 #[cfg(feature = "bench")]
 pub mod drive;
 pub mod endpoint;

@@ -33,6 +33,16 @@ fn splitter_unusual(ctx: XdpContext) -> u32 {
     act(&mut frame, outcome)
 }
 
+/// Tells the senders of dropped frames why.
+#[xdp(frags)]
+fn splitter_answer(ctx: XdpContext) -> u32 {
+    let mut frame = program::stage::taken_over(&ctx);
+    match program::answer::answer(&frame, program::stage::to_tell()) {
+        Some(outcome) => frame.transmit(outcome),
+        None => XDP_DROP,
+    }
+}
+
 #[inline(always)]
 fn split(frame: &mut Frame) -> u32 {
     let outcome = program::classify(frame);
@@ -52,6 +62,9 @@ fn act(frame: &mut Frame, outcome: Outcome) -> u32 {
             return XDP_DROP;
         }
         return XDP_PASS;
+    }
+    if outcome.is(Action::Answer) {
+        program::stage::tell(frame, outcome);
     }
     XDP_DROP
 }

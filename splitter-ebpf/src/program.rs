@@ -4,6 +4,7 @@
 //! Plain TCP and UDP take the fast path, which is inlined as a whole. What is rare is in global
 //! functions, which the verifier walks once each, whoever calls them.
 
+pub mod answer;
 mod begin;
 mod budget;
 pub mod clock;

@@ -7,14 +7,16 @@ mod endpoints;
 pub mod kernel;
 pub mod mapping;
 pub mod memory;
+mod shape;
 mod sys;
 mod tables;
 mod translated;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use splitter_ebpf::abi::{BackendCounters, SplitHeader, Verdicts};
+use splitter_ebpf::abi::{BackendCounters, SplitHeader, Verdicts, VlanDevice};
 
 use crate::table::split::Slots;
 
@@ -103,6 +105,12 @@ pub trait DataPlane: Send {
 
     /// The length of `ticks`.
     fn duration_of(&self, ticks: u32) -> Duration;
+
+    /// Says which devices are tags on others: exactly these.
+    ///
+    /// # Errors
+    /// [`PlaneError`]; some may have been written, so the caller says it again.
+    fn set_vlan_devices(&mut self, devices: &BTreeMap<u32, VlanDevice>) -> Result<(), PlaneError>;
 
     /// A backend's counters, over all CPUs.
     ///

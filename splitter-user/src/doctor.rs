@@ -6,6 +6,7 @@ mod machine;
 #[cfg(test)]
 mod tests;
 mod vips;
+mod vlans;
 
 use std::fs;
 use std::net::IpAddr;
@@ -46,6 +47,8 @@ pub struct Inputs {
     pub interfaces: Vec<String>,
     /// The VIPs of all listeners.
     pub vips: Vec<IpAddr>,
+    /// The addresses that clients are translated to, as configured.
+    pub nat: Vec<IpAddr>,
     /// Where the pins live.
     pub bpffs: PathBuf,
 }
@@ -56,6 +59,7 @@ impl Default for Inputs {
         Self {
             interfaces: Vec::new(),
             vips: Vec::new(),
+            nat: Vec::new(),
             bpffs: PathBuf::from("/sys/fs/bpf"),
         }
     }
@@ -74,12 +78,19 @@ pub fn local_findings(inputs: &Inputs) -> Vec<Finding> {
     let (attached, unusable) = links::find(&inputs.interfaces);
     findings.extend(unusable);
     findings.extend(links::findings(&attached, &links));
+    findings.extend(vlans::findings(&attached, &links));
     findings.extend(forwarding::findings(&attached, &inputs.vips));
     findings.extend(
         inputs
             .vips
             .iter()
-            .map(|vip| vips::finding(*vip, &attached, &links, &addresses)),
+            .map(|vip| vips::finding(vips::Asked::Vip(*vip), &attached, &links, &addresses)),
+    );
+    findings.extend(
+        inputs
+            .nat
+            .iter()
+            .map(|nat| vips::finding(vips::Asked::Nat(*nat), &attached, &links, &addresses)),
     );
     findings
 }

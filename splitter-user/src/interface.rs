@@ -3,7 +3,7 @@
 //! Everything here asks the kernel once and blocks for as long as that takes: for the start of the agent and for `doctor`.
 
 mod ethtool;
-mod netlink;
+pub(crate) mod netlink;
 #[cfg(test)]
 mod tests;
 
@@ -16,11 +16,13 @@ use rtnetlink::packet_route::link::{
     InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, LinkXdp, XdpAttached,
 };
 
+use crate::nexthop::Tag;
+
 /// Why an interface cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum InterfaceError {
     /// There is none of that name.
-    #[error("there is no interface \"{name}\" here; there are: {}. Correct `interfaces` in the configuration", .existing.join(", "))]
+    #[error("there is no interface \"{name}\" here; there are: {}. Name one of those", .existing.join(", "))]
     Unknown {
         /// The name asked for.
         name: String,
@@ -113,6 +115,8 @@ pub struct Interface {
     pub kind: Option<String>,
     /// The other end's number: of a veth in this same namespace, or of the interface below.
     pub link: Option<u32>,
+    /// The tag that it stands for, if it does (IEEE 802.1Q).
+    pub tag: Option<Tag>,
     /// Its XDP program.
     pub xdp: Option<Xdp>,
 }
@@ -167,6 +171,11 @@ impl Interface {
     pub fn gro(&self) -> Option<bool> {
         ethtool::gro(&self.name).ok()
     }
+
+    /// Whether its driver takes VLAN tags off incoming frames, where it can tell.
+    pub fn strips_tags(&self) -> Option<bool> {
+        ethtool::strips_tags(&self.name).ok()
+    }
 }
 
 /// All interfaces of this network namespace.
@@ -211,10 +220,11 @@ fn interface(link: LinkMessage) -> Interface {
         loopback: flags.contains(LinkFlags::Loopback),
         kind: None,
         link: None,
+        tag: None,
         xdp: None,
     };
     let ethernet = link.header.link_layer_type == LinkLayerType::Ether;
-    let mut elsewhere = false;
+    let (mut elsewhere, mut infos) = (false, Vec::new());
     for attribute in link.attributes {
         match attribute {
             LinkAttribute::IfName(name) => interface.name = name,
@@ -222,7 +232,7 @@ fn interface(link: LinkMessage) -> Interface {
             LinkAttribute::Address(address) if ethernet => interface.mac = address.try_into().ok(),
             LinkAttribute::Link(index) => interface.link = Some(index),
             LinkAttribute::LinkNetNsId(_) => elsewhere = true,
-            LinkAttribute::LinkInfo(infos) => interface.kind = infos.iter().find_map(kind),
+            LinkAttribute::LinkInfo(found) => infos = found,
             LinkAttribute::Xdp(attributes) => interface.xdp = xdp(&attributes),
             _ => {}
         }
@@ -230,6 +240,8 @@ fn interface(link: LinkMessage) -> Interface {
     if elsewhere {
         interface.link = None;
     }
+    interface.kind = infos.iter().find_map(kind);
+    interface.tag = Tag::of(&infos, interface.link);
     interface
 }
 

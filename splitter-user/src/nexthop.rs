@@ -20,6 +20,7 @@ mod kernel;
 mod mirror;
 mod monitor;
 mod resolver;
+mod tag;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +29,8 @@ use std::io;
 use std::net::IpAddr;
 
 pub use self::resolver::{Outputs, Resolver};
+pub(crate) use self::tag::carrier;
+pub use self::tag::{Layer, Tag};
 
 /// How a packet for a backend leaves this host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -55,6 +58,20 @@ pub struct NextHops {
     pub hops: BTreeMap<IpAddr, NextHop>,
     /// Why there is none, for people.
     pub missing: BTreeMap<IpAddr, String>,
+    /// Interfaces that are a tag on another one; none before the kernel has told of its interfaces.
+    pub vlans: Option<VlanDevices>,
+}
+
+/// Interfaces that are a tag on another one, by number; none of those that the program cannot send by.
+pub type VlanDevices = BTreeMap<u32, Option<Tagged>>;
+
+/// What an interface that is a tag really is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Tagged {
+    /// The interface that carries its frames.
+    pub parent: u32,
+    /// The VLAN that they are tagged with.
+    pub id: u16,
 }
 
 /// The kernel's answers stopped. [`Resolver::run`] opens new sockets by itself.

@@ -192,6 +192,8 @@ pub struct Writer<D> {
     /// Reply records that packets may still read.
     replies_freed: BTreeSet<u32>,
     hops: NextHops,
+    /// The program has not been told of all VLANs: the last attempt failed.
+    vlans_due: bool,
     /// What clients of mode `fullnat` are translated to.
     nat: Nat,
     /// Addresses of backends, for whoever finds the ways to them.
@@ -325,6 +327,7 @@ impl<D: DataPlane + 'static> Writer<D> {
 
     fn set_hops(&mut self, hops: NextHops) {
         self.hops = hops;
+        self.write_vlan_devices();
         self.renew_pools();
         if self.write_hops()
             && let Err(error) = self.plane.barrier()

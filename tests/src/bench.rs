@@ -47,6 +47,7 @@ pub fn run(choice: &Choice) -> Result<Report> {
     route_to_clients()?;
     pin_to_cpu(0)?;
     let (mut small, mut large) = (World::small()?, World::large()?);
+    report.memory.clone_from(&large.memory);
     traffic::foreign(&mut small, choice, &mut report)?;
     traffic::hot(&mut small, choice, &mut report)?;
     traffic::many(&mut large, choice, &mut report)?;

@@ -14,13 +14,16 @@
 //! Everything here needs root, and touches nothing outside the namespaces, mounts and directories it makes.
 
 mod agent;
+mod backend_host;
 pub mod bench;
 mod cleanup;
+mod encapsulator;
 mod foreign;
 mod heavy;
 mod hosts;
 mod leftovers;
 pub mod load;
+pub mod memory;
 pub mod model;
 mod namespace;
 mod nginx;
@@ -35,7 +38,9 @@ pub mod verifier;
 mod wait;
 
 pub use agent::{Agent, Answer, Change, Configuration, profile_directory};
+pub use backend_host::BackendHost;
 pub use cleanup::on_signals as clean_up_on_signals;
+pub use encapsulator::{Encapsulator, OUTER_SOURCE_V4, OUTER_SOURCE_V6};
 pub use foreign::ForeignXdp;
 pub use heavy::{Heavy, heavy, soak};
 pub use hosts::{BACKENDS, Backend, Hosts, VIP_V4, VIP_V6, backends_of, track_of};

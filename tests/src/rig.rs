@@ -9,11 +9,13 @@ mod network;
 mod packet;
 mod run;
 mod service;
+mod told;
 
 pub use network::{isolate, route_to_clients};
 pub use packet::{BALANCER_MAC, CLIENT_MAC, Echo, Segment, mac_of, tcp, udp};
 pub use run::{DROP, Outcome, PASS, REDIRECT, Runner, TX};
 pub use service::{Plan, Server, Service, all, split};
+pub use told::Told;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -36,6 +36,11 @@ impl Service {
         }
     }
 
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Adds a listener.
     pub fn listener(mut self, vip: IpAddr, port: u16, protocol: &'static str) -> Self {
         self.listeners.push((vip, port, protocol));

@@ -8,9 +8,13 @@
 
 mod bad_input;
 mod cli;
+mod decap;
 mod drain;
+mod flood;
 mod hosts;
+mod kernels;
 mod lab_itself;
+mod memory;
 mod model;
 mod packets;
 mod races;

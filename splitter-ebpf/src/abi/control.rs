@@ -71,6 +71,8 @@ pub enum NoBackend {
 pub enum Stage {
     /// Packets that are no plain TCP or UDP segments.
     Unusual = 0,
+    /// Packets whose senders are told why they are dropped.
+    Answer = 1,
 }
 
 /// What a CPU may still do within one tick.

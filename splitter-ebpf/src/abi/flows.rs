@@ -162,8 +162,10 @@ pub struct Pending {
     pub track_table: u32,
     /// Its entry in that.
     pub entry: u32,
+    /// The value of a flow of that name that is over, or 0.
+    pub found: u64,
 }
-assert_layout!(Pending, 80, client: 0, vip: 16, client_port: 32, vip_port: 34, protocol: 36, flags: 37, listener: 38, family: 40, translation: 44, victim: 48, track_table: 72, entry: 76);
+assert_layout!(Pending, 88, client: 0, vip: 16, client_port: 32, vip_port: 34, protocol: 36, flags: 37, listener: 38, family: 40, translation: 44, victim: 48, track_table: 72, entry: 76, found: 80);
 
 /// The flow that a backend's packet to an address of this host belongs to: a CPU's own, from the function
 /// that finds it to those that send the packet on.

@@ -10,9 +10,10 @@ use splitter_ebpf::headers::Segment;
 use splitter_ebpf::verdict::Reason;
 use splitter_ebpf::wire::{Family, TCP};
 
-/// Leaves a flow's first packet for [`begin_flow`].
+/// Leaves a flow's first packet for [`begin_flow`]. `found` is the value of a flow of that name that is
+/// over, or 0.
 #[inline(always)]
-pub fn pend<const V6: bool>(segment: &Segment, listener: u16) -> bool {
+pub fn pend<const V6: bool>(segment: &Segment, listener: u16, found: u64) -> bool {
     let Some(pending) = PENDING.get_ptr_mut(0) else {
         return false;
     };
@@ -31,45 +32,75 @@ pub fn pend<const V6: bool>(segment: &Segment, listener: u16) -> bool {
             victim: Victim::default(),
             track_table: 0,
             entry: 0,
+            found,
         }
     }
     true
 }
 
-/// Chooses a backend for the flow in [`PENDING`] and pins it. `found` is the value of a flow of that name
-/// that is over, or 0. Gives back the backend's id, 0 if the packet goes nowhere, and from bit 16 on the
-/// number of the reason.
+/// Chooses a backend for the flow in [`PENDING`] and pins it. Gives back the backend's id, 0 if the packet
+/// goes nowhere, and the number of the reason.
+///
+/// Two global functions one after the other, not one that calls the other: the stack is 512 bytes for all
+/// that are called at one time.
+#[inline(always)]
+pub fn begin_flow(name: &Name) -> (u16, u8) {
+    let mut answer = choose_open_backend();
+    if answer as u16 != 0 && (answer >> 16) as u8 == TO_BE_PINNED {
+        let (key, buckets, _) = name.parts();
+        answer = pin_pending(key, buckets, name.spread(), (answer & 0xffff) as u32);
+    }
+    (answer as u16, (answer >> 16) as u8)
+}
+
+/// In the place of a reason: the flow is to be pinned.
+const TO_BE_PINNED: u8 = 0xff;
+
+/// A backend for the flow in [`PENDING`] that it can be sent to. Gives back its id and [`TO_BE_PINNED`] or
+/// the reason why it goes there without a pin, or 0 and the reason why it goes nowhere.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn begin_flow(key: u64, buckets: u64, spread: u32, found: u64) -> u64 {
-    let Some(flow) = PENDING.get(0) else {
-        return answer(0, Reason::Inconsistent);
-    };
-    let mut chosen = choose_backend();
+pub extern "C" fn choose_open_backend() -> u64 {
+    let chosen = choose_backend();
     if chosen as u16 == 0 {
         return chosen;
     }
-    if chosen & SHARED != 0 {
-        chosen = untaken(flow.track_table, flow.entry);
-        if chosen == 0 {
-            return answer(0, Reason::TupleConflict);
-        }
+    let Some(flow) = PENDING.get(0) else {
+        return answer(0, Reason::Inconsistent);
+    };
+    let id = if chosen & SHARED != 0 {
+        untaken(flow.track_table, flow.entry) as u16
+    } else {
+        chosen as u16
+    };
+    if id == 0 {
+        return answer(0, Reason::TupleConflict);
     }
-    let id = chosen as u16;
     let Some(backend) = BACKENDS.get(id.into()) else {
         return answer(0, Reason::Inconsistent);
     };
     if super::forward::current_hop(backend).0.ifindex == 0 {
         return answer(0, Reason::NoNextHop);
     }
-    let full_nat = backend.mode == Mode::FullNat as u8;
-    if flow.flags & RST != 0 {
-        return if full_nat {
-            answer(0, Reason::NatUnpinned)
-        } else {
-            answer(id, Reason::StrayReset)
-        };
+    if flow.flags & RST == 0 {
+        return id as u64 | ((TO_BE_PINNED as u64) << 16);
     }
+    if backend.mode == Mode::FullNat as u8 {
+        answer(0, Reason::NatUnpinned)
+    } else {
+        answer(id, Reason::StrayReset)
+    }
+}
+
+/// Pins the flow in [`PENDING`] to backend `id`. Gives back the backend that it goes to, 0 if it goes
+/// nowhere, and from bit 16 on the number of the reason.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn pin_pending(key: u64, buckets: u64, spread: u32, id: u32) -> u64 {
+    let (Some(flow), Some(backend)) = (PENDING.get(0), BACKENDS.get(id & 0xffff)) else {
+        return answer(0, Reason::Inconsistent);
+    };
+    let (id, full_nat) = (id as u16, backend.mode == Mode::FullNat as u8);
     let now = clock::now();
     let name = Name::of_parts(key, buckets, spread);
     let pin = if budget::pin(now) {
@@ -79,7 +110,7 @@ pub extern "C" fn begin_flow(key: u64, buckets: u64, spread: u32, found: u64) ->
             State::UdpNew
         };
         let value = Value::new(id, state as u8, name.tag(), now);
-        pin(&name, found, value, flow, full_nat)
+        pin(&name, value, flow, full_nat)
     } else {
         Pin::Capped
     };
@@ -99,7 +130,8 @@ pub extern "C" fn begin_flow(key: u64, buckets: u64, spread: u32, found: u64) ->
     answer(id, reason)
 }
 
-/// The backend of the flow in [`PENDING`], by the split that is current now; as [`begin_flow`] answers.
+/// The backend of the flow in [`PENDING`], by the split that is current now, or 0 and the
+/// reason why there is none.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn choose_backend() -> u64 {
@@ -126,7 +158,8 @@ const fn answer(id: u16, reason: Reason) -> u64 {
 
 /// Pins a flow that has none, or one that is over.
 #[inline(always)]
-fn pin(name: &Name, found: u64, value: Value, flow: &Pending, full_nat: bool) -> Pin {
+fn pin(name: &Name, value: Value, flow: &Pending, full_nat: bool) -> Pin {
+    let found = flow.found;
     if found != 0 {
         if !full_nat && !is_translated(BACKENDS.get(Value(found).backend().into())) {
             if name.replace(Value(found), value) {

@@ -8,7 +8,7 @@
 use super::maps::{FLOW_KEYS, FLOW_MASK, FLOW_SECRET, FLOWS, LOCKS, PENDING};
 use super::{clock, word};
 use splitter_ebpf::abi::{BUCKET_FLOWS, Bucket, ColdKey, LOCKS as LOCK_COUNT, Victim};
-use splitter_ebpf::endpoint::{FlowPlace, flow_place};
+use splitter_ebpf::endpoint::flow_place;
 use splitter_ebpf::flow::{Event, State, TICK_BITS, TICK_MASK, Value, advance};
 use splitter_ebpf::lanes;
 
@@ -23,7 +23,10 @@ const UPDATE_TRIES: u32 = 3;
 #[derive(Clone, Copy)]
 pub struct Name {
     key: u64,
-    place: FlowPlace,
+    /// Its two buckets, the first in the lower half.
+    buckets: u64,
+    /// The tag of its values, and below 12 bits the number of its insert lock.
+    spread: u32,
 }
 
 /// What became of a pin.
@@ -53,9 +56,11 @@ impl Name {
     /// The flow called `key`.
     #[inline(always)]
     pub fn new(key: u64) -> Self {
+        let place = flow_place(FLOW_SECRET.load(), key, FLOW_MASK.load());
         Self {
             key,
-            place: flow_place(FLOW_SECRET.load(), key, FLOW_MASK.load()),
+            buckets: place.buckets[0] as u64 | ((place.buckets[1] as u64) << 32),
+            spread: (place.tag << 12) | place.lock,
         }
     }
 
@@ -64,34 +69,26 @@ impl Name {
     pub const fn of_parts(key: u64, buckets: u64, spread: u32) -> Self {
         Self {
             key,
-            place: FlowPlace {
-                buckets: [buckets as u32, (buckets >> 32) as u32],
-                tag: spread >> 12,
-                lock: spread & (LOCK_COUNT as u32 - 1),
-            },
+            buckets,
+            spread,
         }
     }
 
     /// The tag that marks the flow's values.
     #[inline(always)]
     pub const fn tag(&self) -> u32 {
-        self.place.tag
-    }
-
-    #[inline(always)]
-    const fn buckets(&self) -> u64 {
-        self.place.buckets[0] as u64 | ((self.place.buckets[1] as u64) << 32)
+        self.spread >> 12
     }
 
     /// The flow's value. Where it lies is not given back: each of sixteen places would be a path of
     /// its own for the verifier.
     #[inline(always)]
     pub fn find(&self) -> Option<Value> {
-        let first = FLOWS.get_ptr_mut(self.place.buckets[0])?;
-        let second = FLOWS.get_ptr_mut(self.place.buckets[1])?;
-        let mut value = find_in(first, self.key, self.place.tag);
+        let first = FLOWS.get_ptr_mut(self.buckets as u32)?;
+        let second = FLOWS.get_ptr_mut((self.buckets >> 32) as u32)?;
+        let mut value = find_in(first, self.key, self.tag());
         if value == 0 {
-            value = find_in(second, self.key, self.place.tag);
+            value = find_in(second, self.key, self.tag());
         }
         if value == 0 { None } else { Some(Value(value)) }
     }
@@ -99,7 +96,7 @@ impl Name {
     /// The same where it is rarely asked: out of line, verified once.
     #[inline(always)]
     pub fn find_out_of_line(&self) -> Option<Value> {
-        let value = find_flow(self.key, self.buckets(), self.place.tag);
+        let value = find_flow(self.key, self.buckets, self.tag());
         if value == 0 { None } else { Some(Value(value)) }
     }
 
@@ -110,7 +107,7 @@ impl Name {
         let next = refreshed(value, event, now);
         let changed = next != value;
         if changed {
-            update_flow(self.key, self.buckets(), value.0, next.0, pack(event, now));
+            update_flow(self.key, self.buckets, value.0, next.0, pack(event, now));
         }
         changed
     }
@@ -118,7 +115,7 @@ impl Name {
     /// Pins the flow anew to `next`, if its value still is `value`.
     #[inline(always)]
     pub fn replace(&self, value: Value, next: Value) -> bool {
-        update_flow(self.key, self.buckets(), value.0, next.0, NO_EVENT) != 0
+        update_flow(self.key, self.buckets, value.0, next.0, NO_EVENT) != 0
     }
 
     /// Pins the flow in [`PENDING`] to what `value` says, unless somebody else did so meanwhile; keeps its
@@ -131,8 +128,8 @@ impl Name {
     /// The same; answers as [`pin_flow`] does.
     #[inline(always)]
     pub fn pin_raw(&self, value: Value, cold: bool) -> u64 {
-        let lock = self.place.lock | if cold { WITH_COLD } else { 0 };
-        pin_flow(self.key, self.buckets(), value.0, lock)
+        let lock = self.lock() | if cold { WITH_COLD } else { 0 };
+        pin_flow(self.key, self.buckets, value.0, lock)
     }
 
     /// What an answer of [`pin_flow`] means.
@@ -152,13 +149,18 @@ impl Name {
     /// Where the flow lies and what its client is translated to, as one word for global functions.
     #[inline(always)]
     pub const fn parts(&self) -> (u64, u64, u32) {
-        (self.key, self.buckets(), self.place.tag)
+        (self.key, self.buckets, self.tag())
+    }
+
+    #[inline(always)]
+    const fn lock(&self) -> u32 {
+        self.spread & (LOCK_COUNT as u32 - 1)
     }
 
     /// 32 bits of the flow's hash, the same for all its packets.
     #[inline(always)]
     pub const fn spread(&self) -> u32 {
-        (self.place.tag << 12) | self.place.lock
+        self.spread
     }
 }
 

@@ -58,23 +58,19 @@ pub fn forward<const V6: bool>(frame: &mut Frame, segment: &Segment, listener: u
             &name,
             id,
             backend,
-            Reason::Pinned,
+            Reason::Pinned as u8,
         );
     }
 
-    if !begin::pend::<V6>(segment, listener) {
-        return Outcome::of(Reason::Inconsistent);
-    }
-    let (key, buckets, _) = name.parts();
     let found = found.map_or(0, |value| value.0);
-    let begun = begin::begin_flow(key, buckets, name.spread(), found);
-    let (id, Some(reason)) = (begun as u16, Reason::from_bits((begun >> 16) as u8)) else {
+    if !begin::pend::<V6>(segment, listener, found) {
         return Outcome::of(Reason::Inconsistent);
-    };
-    if id == 0 {
-        return Outcome::of(reason);
     }
-    if reason as u8 == Reason::NewFlow as u8 {
+    let (id, reason) = begin::begin_flow(&name);
+    if id == 0 {
+        return Outcome(reason.into());
+    }
+    if reason == Reason::NewFlow as u8 {
         hops::learn::<V6>(frame, segment.source);
     }
     let Some(backend) = BACKENDS.get(id.into()) else {
@@ -134,7 +130,7 @@ fn deliver<const V6: bool>(
     name: &Name,
     id: u16,
     backend: &Backend,
-    reason: Reason,
+    reason: u8,
 ) -> Outcome {
     let (hop, path) = current_hop(backend);
     if hop.ifindex == 0 {
@@ -180,5 +176,5 @@ fn deliver<const V6: bool>(
         );
     }
     rewrite::macs(frame, &hop);
-    Outcome::to(reason, &hop, path)
+    Outcome::sent(reason, &hop, path)
 }

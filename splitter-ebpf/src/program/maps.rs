@@ -62,6 +62,9 @@ pub static STAGES: ProgramArray<{ abi::STAGES }> = ProgramArray::new();
 /// The VLAN tag of a frame on its way to another stage.
 #[btf_map]
 pub static PASSED_TAG: PerCpuArray<u32, 1> = PerCpuArray::new();
+/// The verdict that a frame leaves one program with for [`abi::Stage::Answer`].
+#[btf_map]
+pub static PASSED_OUTCOME: PerCpuArray<u64, 1> = PerCpuArray::new();
 /// A flow that is being pinned.
 #[btf_map]
 pub static PENDING: PerCpuArray<abi::Pending, 1> = PerCpuArray::new();

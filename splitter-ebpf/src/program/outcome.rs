@@ -8,7 +8,7 @@ use splitter_ebpf::verdict::{Action, Reason};
 /// ```text
 ///   63            32 31     16 15      8 7       0
 ///  +----------------+---------+---------+---------+
-///  |    detail      |  vlan   |    0    | reason  |
+///  |    detail      | vlan/by |    0    | reason  |
 ///  +----------------+---------+---------+---------+
 /// ```
 #[derive(Clone, Copy)]
@@ -32,6 +32,19 @@ impl Outcome {
     #[inline(always)]
     pub const fn told(reason: Reason, detail: u32) -> Self {
         Self(reason as u64 | ((detail as u64) << 32))
+    }
+
+    /// The same verdict, told by the VIP of the listener `id`, not by whom the packet was sent to. Only
+    /// for verdicts that send nothing.
+    #[inline(always)]
+    pub const fn by(self, id: u16) -> Self {
+        Self(self.0 | ((id as u64) << 16))
+    }
+
+    /// The listener whose VIP tells the sender; 0: whom the packet was sent to.
+    #[inline(always)]
+    pub const fn told_by(self) -> u16 {
+        (self.0 >> 16) as u16
     }
 
     /// A verdict that sends the frame, by the number of its reason.

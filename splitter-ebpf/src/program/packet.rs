@@ -5,11 +5,13 @@ use super::outcome::Outcome;
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_TX};
 use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::helpers::{
-    bpf_redirect, bpf_xdp_adjust_head, bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
-    bpf_xdp_store_bytes,
+    bpf_redirect, bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len,
+    bpf_xdp_load_bytes, bpf_xdp_store_bytes,
 };
 use core::cell::Cell;
 use splitter_ebpf::abi::Path;
+use splitter_ebpf::answer::{Resize, sum_of};
+use splitter_ebpf::checksum::Sum;
 use splitter_ebpf::headers::{Packet, PacketMut};
 
 /// The frame under classification, read and written in place at offsets that are known when the program
@@ -161,7 +163,7 @@ fn whole_length(context: *mut xdp_md) -> usize {
 pub struct Copied {
     context: *mut xdp_md,
     length: usize,
-    failed: Cell<bool>,
+    failed: Cell<u64>,
 }
 
 impl Copied {
@@ -171,7 +173,7 @@ impl Copied {
         Self {
             context,
             length: whole_length(context),
-            failed: Cell::new(false),
+            failed: Cell::new(0),
         }
     }
 
@@ -184,7 +186,7 @@ impl Copied {
     /// Whether a read or a write was refused; what was read then is 0.
     #[inline(always)]
     pub fn failed(&self) -> bool {
-        self.failed.get()
+        self.failed.get() != 0
     }
 }
 
@@ -200,9 +202,8 @@ macro_rules! copy_out {
                 core::mem::size_of::<$type>() as u32,
             )
         };
-        if answer != 0 {
-            $self.failed.set(true);
-        }
+        // Without a branch: the verifier would walk both ways at every word.
+        $self.failed.set($self.failed.get() | answer as u64);
         value
     }};
 }
@@ -242,9 +243,8 @@ macro_rules! copy_in {
                 core::mem::size_of::<$type>() as u32,
             )
         };
-        if answer != 0 {
-            $self.failed.set(true);
-        }
+        // Without a branch: the verifier would walk both ways at every word.
+        $self.failed.set($self.failed.get() | answer as u64);
     }};
 }
 
@@ -265,4 +265,38 @@ impl PacketMut for Copied {
     fn set_long(&mut self, at: usize, value: u64) {
         copy_in!(self, at, value, u64);
     }
+}
+
+impl Resize for Copied {
+    #[inline(always)]
+    fn grow(&mut self, bytes: usize) -> bool {
+        let grown = grow_head(self.context, bytes as i32);
+        if grown {
+            self.length += bytes;
+        }
+        grown
+    }
+    #[inline(always)]
+    fn trim(&mut self, length: usize) -> bool {
+        let delta = length as i32 - self.length as i32;
+        // SAFETY: a plain helper call on the program's own context.
+        let trimmed = unsafe { bpf_xdp_adjust_tail(self.context, delta) == 0 };
+        if trimmed {
+            self.length = length;
+        }
+        trimmed
+    }
+    #[inline(always)]
+    fn sum(&self, at: usize, length: usize) -> Sum {
+        Sum(sum_bytes(self.context, at as u64, length as u64))
+    }
+}
+
+/// The sum of `length` bytes of a frame from `at` on, as [`Resize::sum`] wants it. They are there.
+///
+/// A global function: the verifier walks its loop once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn sum_bytes(context: *mut xdp_md, at: u64, length: u64) -> u64 {
+    sum_of(&Copied::new(context), at as usize, length as usize).0
 }

@@ -47,16 +47,16 @@ pub fn reply<const V6: bool>(frame: &mut Frame, segment: &Segment, index: u32) -
         }
         i += 1;
     }
-    let Some((name, value, listener)) = found else {
+    let Some((name, value, id)) = found else {
         return Outcome::of(none);
     };
     let Some(extent) = extent(frame, segment, family::<V6>()) else {
         return Outcome::of(Reason::Malformed);
     };
     if !may_hop(frame, family::<V6>()) {
-        return Outcome::of(Reason::TtlExpired);
+        return Outcome::of(Reason::TtlExpired).by(id);
     }
-    let Some(listener) = LISTENERS.get(listener.into()) else {
+    let Some(listener) = LISTENERS.get(id.into()) else {
         return Outcome::of(Reason::Inconsistent);
     };
     let now = clock::now();
@@ -66,7 +66,7 @@ pub fn reply<const V6: bool>(frame: &mut Frame, segment: &Segment, index: u32) -
         return Outcome::of(Reason::NoReturnPath);
     };
     if let Some(outcome) = forward::too_big::<V6>(frame, extent.total, path.mtu, 0) {
-        return outcome;
+        return outcome.by(id);
     }
     let event = Event {
         from_client: false,

@@ -211,7 +211,7 @@ pub extern "C" fn translation_of(key: u64, buckets: u64, tag: u32) -> u64 {
 
 /// Orders for [`send_translated`]: the backend, the reason, the protocol and the family in one word.
 #[inline(always)]
-pub const fn orders(backend: u16, reason: Reason, protocol: u8, family: Family) -> u64 {
+pub const fn orders(backend: u16, reason: u8, protocol: u8, family: Family) -> u64 {
     backend as u64 | ((reason as u64) << 16) | ((protocol as u64) << 24) | ((family as u64) << 32)
 }
 

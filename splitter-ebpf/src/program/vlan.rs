@@ -89,10 +89,10 @@ fn concerns(tagged: &Tagged) -> bool {
     }
 }
 
-/// Puts a tag with this control information on a frame. Gives back 0, or 1 if there was no room.
+/// Puts the tag of a path on a frame, given as [`Path::vlan`]. Gives back 0, or 1 if there was no room.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn put_tag(context: *mut xdp_md, control: u32) -> u64 {
+pub extern "C" fn put_tag(context: *mut xdp_md, vlan: u32) -> u64 {
     if !grow_head(context, TAG as i32) {
         return 1;
     }
@@ -105,6 +105,10 @@ pub extern "C" fn put_tag(context: *mut xdp_md, control: u32) -> u64 {
     frame.set_word(4, second);
     frame.set_word(8, third);
     frame.set_half(12, ETHERTYPE_VLAN);
-    frame.set_half(14, (control as u16).to_be());
+    let path = Path {
+        mtu: 0,
+        vlan: vlan as u16,
+    };
+    frame.set_half(14, path.tag().to_be());
     0
 }

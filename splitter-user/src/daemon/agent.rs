@@ -179,6 +179,7 @@ impl Agent for Daemon {
         let inputs = crate::doctor::Inputs {
             interfaces: self.config.interfaces.clone(),
             vips: vips.into_iter().collect(),
+            nat: self.config.nat.addresses.clone(),
             bpffs: self.config.bpffs.clone(),
         };
         let mut findings =

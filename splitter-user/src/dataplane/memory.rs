@@ -1,10 +1,11 @@
 //! The tables in this process's memory: no kernel, no packets.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
-use splitter_ebpf::abi::{BackendCounters, TABLES, Verdicts};
+use splitter_ebpf::abi::{BackendCounters, TABLES, Verdicts, VlanDevice};
 use splitter_ebpf::verdict::REASONS;
 
 use super::mapping::Mapping;
@@ -20,6 +21,10 @@ pub struct Memory {
     pub tick: Cell<u32>,
     /// Barriers so far.
     pub barriers: Cell<u64>,
+    /// Devices that are tags on others.
+    pub vlans: BTreeMap<u32, VlanDevice>,
+    /// What [`DataPlane::verdicts`] shows.
+    pub verdicts: [u64; REASONS],
 }
 
 impl Memory {
@@ -36,6 +41,8 @@ impl Memory {
             rate,
             tick: Cell::new(0),
             barriers: Cell::new(0),
+            vlans: BTreeMap::new(),
+            verdicts: [0; REASONS],
         })
     }
 }
@@ -101,6 +108,11 @@ impl DataPlane for Memory {
         self.rate.duration(ticks)
     }
 
+    fn set_vlan_devices(&mut self, devices: &BTreeMap<u32, VlanDevice>) -> Result<(), PlaneError> {
+        self.vlans.clone_from(devices);
+        Ok(())
+    }
+
     fn counters(&self, _backend: u16) -> Result<BackendCounters, PlaneError> {
         Ok(BackendCounters::default())
     }
@@ -111,7 +123,7 @@ impl DataPlane for Memory {
 
     fn verdicts(&self) -> Result<Verdicts, PlaneError> {
         Ok(Verdicts {
-            packets: [0; REASONS],
+            packets: self.verdicts,
         })
     }
 }

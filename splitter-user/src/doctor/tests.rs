@@ -66,6 +66,73 @@ fn a_host_without_a_configuration_is_looked_at_too() {
 }
 
 #[test]
+fn an_address_that_clients_are_translated_to_has_to_be_found_by_backends() {
+    on_a_host(|| {
+        let inputs = Inputs {
+            nat: vec!["198.18.1.9".parse().unwrap()],
+            ..inputs(&["front"], &[])
+        };
+        let fix = "ip addr add 198.18.1.9/32 dev lo";
+        bad(
+            &look(&inputs, "nat 198.18.1.9"),
+            "backends on front ask for it by ARP, and nobody answers",
+            Some(fix),
+        );
+        ip(fix.strip_prefix("ip ").unwrap());
+        good(&look(&inputs, "nat 198.18.1.9"), "find it by ARP");
+    });
+}
+
+#[test]
+fn vlans_of_attached_interfaces_say_where_their_packets_leave() {
+    use super::vlans;
+    use crate::interface::Interface;
+    use crate::nexthop::{Layer, Tag};
+    let interface = |index: u32, name: &str, tag: Option<(u32, u16, Layer)>| Interface {
+        index,
+        name: name.to_owned(),
+        mac: None,
+        mtu: 1_500,
+        running: true,
+        loopback: false,
+        kind: None,
+        link: None,
+        tag: tag.map(|(parent, id, layer)| Tag {
+            parent: Some(parent),
+            id,
+            layer,
+        }),
+        xdp: None,
+    };
+    let all = [
+        interface(2, "front", None),
+        interface(3, "other", None),
+        interface(4, "front.10", Some((2, 10, Layer::Customer))),
+        interface(5, "qinq", Some((4, 11, Layer::Customer))),
+        interface(6, "ad", Some((2, 12, Layer::Service))),
+        interface(7, "other.10", Some((3, 10, Layer::Customer))),
+    ];
+    let found = vlans::findings(&all[..1], &all);
+    let said: Vec<_> = found
+        .iter()
+        .map(|f| (f.check.as_str(), f.message.as_str()))
+        .collect();
+    assert_eq!(said.len(), 3, "{said:?}");
+    assert_eq!(
+        said[0],
+        ("vlan front.10", "packets leave by front with the tag 10")
+    );
+    assert!(
+        said[1].0 == "vlan qinq" && said[1].1.contains("QinQ"),
+        "{said:?}"
+    );
+    assert!(
+        said[2].0 == "vlan ad" && said[2].1.contains("802.1ad"),
+        "{said:?}"
+    );
+}
+
+#[test]
 fn an_ipv4_vip_in_the_clients_subnet_needs_an_address_and_the_command_helps() {
     on_a_host(|| {
         let inputs = inputs(&["front"], &["198.18.1.100"]);

@@ -1,4 +1,5 @@
-//! Whether clients find a VIP. The agent adds no address to an interface; this says which command does.
+//! Whether clients find a VIP, and backends an address that stands for clients. The agent adds no address
+//! to an interface; this says which command does.
 
 use std::net::IpAddr;
 
@@ -7,13 +8,44 @@ use ipnet::IpNet;
 use super::{Finding, interface_setting};
 use crate::interface::{Address, Interface};
 
+/// An address that others have to find here.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Asked {
+    /// Clients, a VIP.
+    Vip(IpAddr),
+    /// Backends, one that clients are translated to.
+    Nat(IpAddr),
+}
+
+impl Asked {
+    const fn address(self) -> IpAddr {
+        match self {
+            Self::Vip(address) | Self::Nat(address) => address,
+        }
+    }
+
+    fn check(self) -> String {
+        match self {
+            Self::Vip(address) => format!("vip {address}"),
+            Self::Nat(address) => format!("nat {address}"),
+        }
+    }
+
+    const fn who(self) -> &'static str {
+        match self {
+            Self::Vip(_) => "clients",
+            Self::Nat(_) => "backends",
+        }
+    }
+}
+
 pub(super) fn finding(
-    vip: IpAddr,
+    asked: Asked,
     attached: &[Interface],
     all: &[Interface],
     addresses: &[Address],
 ) -> Finding {
-    let check = format!("vip {vip}");
+    let (check, vip) = (asked.check(), asked.address());
     let holders: Vec<&Interface> = addresses
         .iter()
         .filter(|address| address.address == vip)
@@ -38,8 +70,8 @@ pub(super) fn finding(
         return Finding::good(check, message);
     };
     match vip {
-        IpAddr::V4(_) => asked_by_arp(check, vip, link, &holders),
-        IpAddr::V6(_) => asked_by_discovery(check, vip, link, &holders),
+        IpAddr::V4(_) => asked_by_arp(asked, link, &holders),
+        IpAddr::V6(_) => asked_by_discovery(asked, link, &holders),
     }
 }
 
@@ -52,12 +84,13 @@ fn is_on_link(vip: IpAddr, interface: &Interface, addresses: &[Address]) -> bool
 }
 
 /// The kernel answers for an address of whatever interface, unless `arp_ignore` says otherwise.
-fn asked_by_arp(check: String, vip: IpAddr, link: &Interface, holders: &[&Interface]) -> Finding {
+fn asked_by_arp(asked: Asked, link: &Interface, holders: &[&Interface]) -> Finding {
+    let (check, vip, who) = (asked.check(), asked.address(), asked.who());
     let name = &link.name;
     let Some(holder) = holders.first() else {
         return Finding::bad(
             check,
-            format!("clients on {name} ask for it by ARP, and nobody answers"),
+            format!("{who} on {name} ask for it by ARP, and nobody answers"),
         )
         .fix(format!("ip addr add {vip}/32 dev lo"));
     };
@@ -76,24 +109,20 @@ fn asked_by_arp(check: String, vip: IpAddr, link: &Interface, holders: &[&Interf
     Finding::good(
         check,
         format!(
-            "is an address of {}; clients on {name} find it by ARP",
+            "is an address of {}; {who} on {name} find it by ARP",
             holder.name
         ),
     )
 }
 
 /// Neighbour discovery is answered for addresses of the interface that is asked, and for no others.
-fn asked_by_discovery(
-    check: String,
-    vip: IpAddr,
-    link: &Interface,
-    holders: &[&Interface],
-) -> Finding {
+fn asked_by_discovery(asked: Asked, link: &Interface, holders: &[&Interface]) -> Finding {
+    let (check, vip, who) = (asked.check(), asked.address(), asked.who());
     let name = &link.name;
     if holders.iter().any(|holder| holder.index == link.index) {
         return Finding::good(
             check,
-            format!("is an address of {name}; clients there find it by neighbour discovery"),
+            format!("is an address of {name}; {who} there find it by neighbour discovery"),
         );
     }
     let message = match holders.first() {
@@ -101,7 +130,7 @@ fn asked_by_discovery(
             "is an address of {}, but neighbour discovery on {name} is answered for its own alone",
             holder.name
         ),
-        None => format!("clients on {name} ask for it by neighbour discovery, and nobody answers"),
+        None => format!("{who} on {name} ask for it by neighbour discovery, and nobody answers"),
     };
     Finding::bad(check, message).fix(format!("ip -6 addr add {vip}/128 dev {name} nodad"))
 }

@@ -1,4 +1,4 @@
-//! The two questions to a driver that have no answer in the routing socket. `/sys/class/net` would show another network
+//! The questions to a driver that have no answer in the routing socket. `/sys/class/net` would show another network
 //! namespace's interfaces to a process that changed its own.
 
 use std::ffi::c_char;
@@ -13,6 +13,11 @@ const SIOCETHTOOL: u16 = 0x8946;
 const GET_DRIVER: u32 = 0x03;
 /// `ETHTOOL_GGRO`.
 const GET_GRO: u32 = 0x2b;
+
+/// `ETHTOOL_GFLAGS`.
+const GET_FLAGS: u32 = 0x25;
+/// `ETH_FLAG_RXVLAN`.
+const STRIPS_TAGS: u32 = 1 << 8;
 
 /// `struct ethtool_drvinfo`.
 #[repr(C)]
@@ -46,13 +51,18 @@ pub(super) fn driver(interface: &str) -> io::Result<String> {
 }
 
 pub(super) fn gro(interface: &str) -> io::Result<bool> {
-    let mut value = Value {
-        command: GET_GRO,
-        data: 0,
-    };
+    Ok(value(interface, GET_GRO)? != 0)
+}
+
+pub(super) fn strips_tags(interface: &str) -> io::Result<bool> {
+    Ok(value(interface, GET_FLAGS)? & STRIPS_TAGS != 0)
+}
+
+fn value(interface: &str, command: u32) -> io::Result<u32> {
+    let mut value = Value { command, data: 0 };
     // SAFETY: the kernel writes a `struct ethtool_value`, which is what `Value` is.
     unsafe { ask(interface, &mut value) }?;
-    Ok(value.data != 0)
+    Ok(value.data)
 }
 
 /// # Safety

@@ -116,7 +116,10 @@ fn load_parts(
 }
 
 /// Programs that another one calls, by their place in `STAGES`.
-const STAGES: [(Stage, &str); 1] = [(Stage::Unusual, "splitter_unusual")];
+const STAGES: [(Stage, &str); 2] = [
+    (Stage::Unusual, "splitter_unusual"),
+    (Stage::Answer, "splitter_answer"),
+];
 
 /// Puts the later programs into their places, where the first one finds them; those of a program that
 /// still runs on taken-over maps are replaced.
@@ -138,7 +141,7 @@ fn install_stages(ebpf: &mut Ebpf) -> Result<(), LoadError> {
 }
 
 /// Every map of the object, by name.
-pub const MAPS: [&str; 27] = [
+pub const MAPS: [&str; 28] = [
     "PENDING",
     "CONTROL",
     "META",
@@ -164,6 +167,7 @@ pub const MAPS: [&str; 27] = [
     "BUDGETS",
     "STAGES",
     "PASSED_TAG",
+    "PASSED_OUTCOME",
     "REVERSE",
     "WANTED",
 ];

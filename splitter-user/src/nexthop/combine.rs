@@ -78,6 +78,10 @@ pub(super) fn way(address: IpAddr, route: &Route, mirror: &Mirror) -> Way {
     let Some(source_mac) = link.mac else {
         return Way::Impossible(format!("interface {name} carries no Ethernet frames"));
     };
+    let (carrier, vlan) = match mirror.carrier(ifindex, link) {
+        Ok(carrier) => carrier,
+        Err(why) => return Way::Impossible(why),
+    };
     let Some(source) = source else {
         return Way::Impossible(format!(
             "interface {name} has no address to reach it from; add one"
@@ -89,11 +93,11 @@ pub(super) fn way(address: IpAddr, route: &Route, mirror: &Mirror) -> Way {
             let mtu = limit.map_or(link.mtu, |limit| limit.min(link.mtu));
             Way::Known(
                 NextHop {
-                    ifindex,
+                    ifindex: carrier,
                     source_mac,
                     destination_mac: *mac,
                     mtu,
-                    vlan: None,
+                    vlan,
                     gateway: (via != address).then_some(via),
                     source,
                 },
@@ -117,7 +121,9 @@ fn impossible(why: &str) -> Way {
 #[cfg(test)]
 mod tests {
     use super::{Route, Way, refuse, way};
+    use crate::nexthop::Tagged;
     use crate::nexthop::mirror::{Link, Mirror, Neighbour};
+    use crate::nexthop::tag::{Layer, Tag};
 
     const OWN: [u8; 6] = [2, 0, 0, 0, 0, 1];
     const PEER: [u8; 6] = [2, 0, 0, 0, 0, 2];
@@ -143,6 +149,7 @@ mod tests {
             up: true,
             carrier: true,
             loopback: false,
+            tag: None,
         };
         change(&mut link);
         let neighbours = neighbour.map(|neighbour| ((2, ip("198.18.2.1")), neighbour));
@@ -236,6 +243,62 @@ mod tests {
                 panic!("{route:?}")
             };
             assert!(why.contains(words), "{why}");
+        }
+    }
+
+    #[test]
+    fn a_way_over_a_tag_leaves_by_what_carries_it() {
+        let tag = |parent, layer| {
+            Some(Tag {
+                parent,
+                id: 10,
+                layer,
+            })
+        };
+        let peer = Some(Neighbour::Fresh(PEER));
+        let with = |tag: Option<Tag>, below: Option<Tag>| {
+            let mut mirror = mirror(|link| link.tag = tag, peer);
+            let mut parent = mirror.links[&2].clone();
+            (parent.name, parent.tag, parent.mtu) = ("below".to_owned(), below, 9_000);
+            mirror.links.insert(7, parent);
+            mirror
+        };
+        let known = with(tag(Some(7), Layer::Customer), None);
+        let Way::Known(hop, place) = way(ip("198.18.2.1"), &out(None), &known) else {
+            panic!("no way");
+        };
+        assert_eq!((hop.ifindex, hop.vlan, hop.mtu), (7, Some(10), 1_500));
+        assert_eq!(
+            place,
+            (2, ip("198.18.2.1")),
+            "the neighbour is the tag's own"
+        );
+        let vlans = known.vlan_devices();
+        assert_eq!(vlans, [(2, Some(Tagged { parent: 7, id: 10 }))].into());
+        for (tag, below, words) in [
+            (tag(Some(7), Layer::Service), None, "802.1ad"),
+            (
+                tag(Some(7), Layer::Customer),
+                tag(Some(9), Layer::Customer),
+                "QinQ",
+            ),
+            (
+                tag(None, Layer::Customer),
+                None,
+                "another network namespace",
+            ),
+            (
+                tag(Some(99), Layer::Customer),
+                None,
+                "another network namespace",
+            ),
+        ] {
+            let mirror = with(tag, below);
+            let Way::Impossible(why) = way(ip("198.18.2.1"), &out(None), &mirror) else {
+                panic!("{words}");
+            };
+            assert!(why.contains(words) && why.contains("near"), "{why}");
+            assert_eq!(mirror.vlan_devices()[&2], None, "{words}");
         }
     }
 

@@ -9,6 +9,8 @@ use rtnetlink::packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
 };
 
+use super::tag::Tag;
+
 /// An interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Link {
@@ -19,6 +21,8 @@ pub(super) struct Link {
     pub up: bool,
     pub carrier: bool,
     pub loopback: bool,
+    /// None where frames go out as they come.
+    pub tag: Option<Tag>,
 }
 
 impl Link {
@@ -30,10 +34,14 @@ impl Link {
         }
         let ethernet = message.header.link_layer_type == LinkLayerType::Ether;
         let (mut name, mut mtu, mut mac) = (None, None, None);
+        let (mut below, mut elsewhere, mut infos) = (None, false, Vec::new());
         for attribute in message.attributes {
             match attribute {
                 LinkAttribute::IfName(text) => name = Some(text),
                 LinkAttribute::Mtu(octets) => mtu = Some(octets),
+                LinkAttribute::Link(index) => below = Some(index),
+                LinkAttribute::LinkNetNsId(_) => elsewhere = true,
+                LinkAttribute::LinkInfo(found) => infos = found,
                 LinkAttribute::Address(address) if ethernet => mac = address.try_into().ok(),
                 _ => {}
             }
@@ -46,6 +54,7 @@ impl Link {
             up: flags.contains(LinkFlags::Up),
             carrier: flags.contains(LinkFlags::LowerUp),
             loopback: flags.contains(LinkFlags::Loopback),
+            tag: Tag::of(&infos, below.filter(|_| !elsewhere)),
         };
         Some((message.header.index, link))
     }
@@ -232,6 +241,7 @@ mod tests {
             up: true,
             carrier: true,
             loopback: false,
+            tag: None,
         }
     }
 

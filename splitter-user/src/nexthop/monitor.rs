@@ -66,7 +66,7 @@ impl Monitor {
     }
 }
 
-fn events(mut bytes: &[u8]) -> Vec<Event> {
+pub(super) fn events(mut bytes: &[u8]) -> Vec<Event> {
     let mut events = Vec::new();
     while let Some(length) = bytes
         .first_chunk()

@@ -193,7 +193,10 @@ impl Resolver {
 
     /// Puts the ways together and tells them. Gives the neighbours that are not known.
     fn combine(&mut self) -> BTreeSet<Place> {
-        let mut hops = NextHops::default();
+        let mut hops = NextHops {
+            vlans: Some(self.mirror.vlan_devices()),
+            ..NextHops::default()
+        };
         let mut unknown = BTreeSet::new();
         self.places.clear();
         for (backend, route) in &self.routes {

@@ -53,6 +53,9 @@ fn a_backend_behind_a_gateway_is_reached_by_the_gateway_s_address() {
         assert!(hops.values().all(|hop| hop.destination_mac == FAR_MAC));
         assert_eq!(hops[&address("198.19.0.5")].mtu, 1_400);
         assert_eq!(hops[&address("2001:db8:3::5")].mtu, 1_500);
+        let gateway = |backend| hops[&address(backend)].gateway;
+        assert_eq!(gateway("198.19.0.5"), Some(address("198.18.2.11")));
+        assert_eq!(gateway("198.18.77.1"), Some(address("2001:db8:2::11")));
     });
 }
 

@@ -102,7 +102,8 @@ impl<D: DataPlane + 'static> Writer<D> {
                 reading.backends.remove(&id);
             }
             if self.observe.readings.is_empty() {
-                self.observe.readings.push_back(Reading::default());
+                let reading = self.reading()?;
+                self.observe.readings.push_back(reading);
             }
             let counters = self.plane.counters(id)?;
             if let Some(last) = self.observe.readings.back_mut() {
@@ -112,18 +113,23 @@ impl<D: DataPlane + 'static> Writer<D> {
         Ok(())
     }
 
-    /// Reads all counters; called once a second.
-    pub(super) fn observe_second(&mut self, _now: Instant) -> Result<(), PlaneError> {
+    /// What the counters of verdicts say now; backends are to be added.
+    fn reading(&self) -> Result<Reading, PlaneError> {
         let verdicts = self.plane.verdicts()?;
         let of = |reason: Reason| verdicts.packets[reason as usize % REASONS];
-        let mut reading = Reading {
+        Ok(Reading {
             backends: BTreeMap::new(),
             unpinned: of(Reason::UnpinnedTableFull)
                 + of(Reason::UnpinnedContended)
                 + of(Reason::UnpinnedCapped),
             table_full: of(Reason::UnpinnedTableFull),
             nat_exhausted: of(Reason::NatExhausted),
-        };
+        })
+    }
+
+    /// Reads all counters; called once a second.
+    pub(super) fn observe_second(&mut self, _now: Instant) -> Result<(), PlaneError> {
+        let mut reading = self.reading()?;
         let ids: Vec<u16> = self.world.backend_ids.iter().map(|(id, _, _)| id).collect();
         for id in ids {
             reading.backends.insert(id, self.plane.counters(id)?);
@@ -131,6 +137,9 @@ impl<D: DataPlane + 'static> Writer<D> {
         self.observe.readings.push_back(reading);
         if self.observe.readings.len() > WINDOW + 1 {
             self.observe.readings.pop_front();
+        }
+        if self.vlans_due {
+            self.write_vlan_devices();
         }
         self.judge_flow_table();
         self.judge_nat();

@@ -47,6 +47,7 @@ impl<D: DataPlane + 'static> Writer<D> {
             tracks: BTreeMap::new(),
             replies_freed: BTreeSet::new(),
             hops: NextHops::default(),
+            vlans_due: false,
             nat: crate::config::Nat::default(),
             addresses,
             expected: BTreeMap::new(),

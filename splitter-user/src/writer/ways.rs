@@ -2,15 +2,37 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use splitter_ebpf::abi::{Hop, Path};
+use splitter_ebpf::abi::{Hop, Path, VLAN_DEVICES, VlanDevice};
 
 use super::Writer;
 use crate::api::types::ConditionKind;
 use crate::dataplane::DataPlane;
 use crate::model::Mode;
+use crate::nexthop::Tagged;
 use crate::state::BackendKey;
 
 impl<D: DataPlane + 'static> Writer<D> {
+    /// Tells the program which devices are tags on others. Those that it cannot send by have no parent.
+    pub(super) fn write_vlan_devices(&mut self) {
+        let device = |tagged: &Option<Tagged>| match tagged {
+            Some(tagged) => VlanDevice {
+                parent: tagged.parent,
+                vlan: Path::tagged(tagged.id).into(),
+            },
+            None => VlanDevice::default(),
+        };
+        let Some(vlans) = &self.hops.vlans else {
+            return;
+        };
+        let vlans = vlans.iter().take(VLAN_DEVICES);
+        let devices = vlans.map(|(index, tagged)| (*index, device(tagged)));
+        let written = self.plane.set_vlan_devices(&devices.collect());
+        if let Err(error) = &written {
+            tracing::warn!(%error, "packets to clients on some VLANs go astray; it is tried again in a second");
+        }
+        self.vlans_due = written.is_err();
+    }
+
     /// The next hop of a backend, and what it asks of packets; `None` while it is not known. A backend
     /// that its mode cannot reach has the hop of nobody.
     pub(super) fn hop_of(&self, key: &BackendKey) -> Option<(Hop, Path)> {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::measure::Measurement;
 use super::world::World;
+use crate::memory;
 use crate::verifier::Figures;
 
 /// A case and its figures.
@@ -22,6 +23,9 @@ pub struct Report {
     /// The programs that ship.
     #[serde(default)]
     pub verifier: Figures,
+    /// Bytes of kernel memory of each map of the table for a million flows.
+    #[serde(default)]
+    pub memory: BTreeMap<String, u64>,
     /// Flows in the table and slots, by case, counted after warm-up.
     pub loads: BTreeMap<String, [usize; 2]>,
     /// The figures.
@@ -88,7 +92,11 @@ impl Report {
         for column in table.column_iter_mut().skip(1) {
             column.set_cell_alignment(CellAlignment::Right);
         }
-        format!("{table}\n{}", self.verifier.table())
+        format!(
+            "{table}\n{}\nmaps for a million flows: {}",
+            self.verifier.table(),
+            memory::table(&self.memory)
+        )
     }
 }
 

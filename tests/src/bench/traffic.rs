@@ -223,6 +223,40 @@ fn establish(world: &mut World, (drive, segment): &(Drive, Segment)) -> Result<(
     Ok(())
 }
 
+impl World {
+    /// Opens so many flows, and lets their clients go on: each is pinned once, and found again.
+    ///
+    /// # Errors
+    /// If one is not, and what the kernel says.
+    pub fn pins(&mut self, flows: u32) -> Result<()> {
+        let many = u64::from(flows).next_power_of_two();
+        let (drive, segment) = to_listener(CLIENT[0], WEB[0], many);
+        let counted = |world: &Self| -> Result<[u64; 2]> {
+            Ok([
+                world.rig.counted(Reason::NewFlow)?,
+                world.rig.counted(Reason::Pinned)?,
+            ])
+        };
+        let before = counted(self)?;
+        self.send(&drive, &segment.clone().flags(SYN).with(b""), flows)?;
+        self.send(&drive, &segment, flows)?;
+        let after = counted(self)?;
+        for (what, before, after) in [
+            ("pinned", before[0], after[0]),
+            ("found again", before[1], after[1]),
+        ] {
+            ensure!(
+                after - before == u64::from(flows),
+                "of {flows} flows {} were {what}",
+                after - before
+            );
+        }
+        let table = self.rig.flows().len();
+        ensure!(table == flows as usize, "{table} flows are in the table");
+        Ok(())
+    }
+}
+
 fn measure(
     world: &mut World,
     choice: &Choice,

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use anyhow::{Context as _, Result, ensure};
@@ -9,7 +10,8 @@ use splitter_user::dataplane::mapping::Mapping;
 use splitter_user::loader::{Layout, load_object};
 
 use super::measure::cpu_time;
-use crate::rig::{Plan, Rig, Runner, SECRET, Segment};
+use crate::memory;
+use crate::rig::{Plan, Rig, Runner, SECRET, Segment, isolate};
 
 static OBJECT: &[u8] = include_bytes_aligned!(env!("SPLITTER_BENCH_OBJECT"));
 
@@ -23,6 +25,8 @@ pub(super) struct Driver {
 pub struct World {
     /// Its tables.
     pub rig: Rig,
+    /// Bytes of kernel memory of its maps.
+    pub memory: BTreeMap<String, u64>,
     pub(super) splitter: Runner,
     pub(super) nothing: Runner,
     pub(super) drivers: [Driver; 2],
@@ -46,6 +50,15 @@ impl World {
         Self::new(Layout::new(16, 1024, 1_000_000))
     }
 
+    /// The table for so many flows.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn sized(flows: u32) -> Result<Self> {
+        isolate()?;
+        Self::new(Layout::new(16, 1024, flows))
+    }
+
     fn new(layout: Layout) -> Result<Self> {
         let mut loaded = load_object(OBJECT, layout, &SECRET, None)
             .context("load the program: run the bench as root")?;
@@ -61,6 +74,7 @@ impl World {
             },
         ];
         let (splitter, nothing) = (runner("splitter")?, runner("splitter_floor")?);
+        let memory = memory::of_maps(&mut loaded)?;
         let drive = Mapping::of_map(loaded.take_array("DRIVE")?.fd(), 1)?;
         let mut rig = Rig::of(loaded)?;
         let many: Vec<String> = web_backends().iter().map(SocketAddr::to_string).collect();
@@ -78,6 +92,7 @@ impl World {
         }
         Ok(Self {
             rig,
+            memory,
             splitter,
             nothing,
             drivers,

@@ -70,6 +70,11 @@ pub fn udp(from: &str, to: &str) -> Segment {
 }
 
 impl Segment {
+    /// The sequence number of every TCP segment.
+    pub(super) const SEQUENCE: u32 = 0x0102_0304;
+    /// What it acknowledges, if it does.
+    pub(super) const ACKNOWLEDGED: u32 = 0x0506_0708;
+
     /// With these TCP flags.
     #[must_use]
     pub fn flags(mut self, flags: u8) -> Self {
@@ -128,7 +133,7 @@ impl Segment {
     }
 
     /// The IP packet's layers, to be built upon.
-    fn ip(&self) -> PacketBuilderStep<IpHeaders> {
+    pub(super) fn ip(&self) -> PacketBuilderStep<IpHeaders> {
         let ethernet = PacketBuilder::ethernet2(self.macs[1], self.macs[0]);
         match (self.from.ip(), self.to.ip()) {
             (IpAddr::V4(from), IpAddr::V4(to)) => {
@@ -153,7 +158,7 @@ impl Segment {
         }
         let mut tcp = self
             .ip()
-            .tcp(self.from.port(), self.to.port(), 0x0102_0304, 1024);
+            .tcp(self.from.port(), self.to.port(), Self::SEQUENCE, 1024);
         for (flag, set) in [FIN, SYN, RST].map(|flag| (flag, self.flags & flag != 0)) {
             tcp = match flag {
                 FIN if set => tcp.fin(),
@@ -163,7 +168,7 @@ impl Segment {
             };
         }
         if self.flags & ACK != 0 {
-            tcp = tcp.ack(0x0506_0708);
+            tcp = tcp.ack(Self::ACKNOWLEDGED);
         }
         tcp.write(&mut frame, &self.payload)
             .expect("a vector takes any packet");

@@ -4,4 +4,5 @@ mod changes;
 mod clients;
 mod forwarding;
 mod modes;
+mod no_backend;
 mod shares;

@@ -256,6 +256,8 @@ fn no_garbage_crashes_and_each_packet_meets_one_verdict() -> Result<()> {
         };
         match (reason.action(), outcome.action) {
             (Action::Forward, TX | REDIRECT) => assert_ne!(outcome.packet, frame),
+            (Action::Answer, TX) => assert_eq!(outcome.packet[..6], frame[6..12]),
+            (Action::Answer, DROP) => {}
             (Action::Pass, PASS) | (Action::Drop, DROP) => assert_eq!(outcome.packet, frame),
             (_, action) => panic!("action {action} for {reason:?}, {frame:02x?}"),
         }

@@ -1,5 +1,6 @@
 //! Packets in, actions and whole packets out, and what was counted.
 
+mod answers;
 mod forwarding;
 mod fragments;
 mod icmp;

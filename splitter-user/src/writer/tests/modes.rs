@@ -510,6 +510,54 @@ fn a_way_carries_its_mtu_and_its_tag() {
 }
 
 #[test]
+fn devices_that_are_tags_are_told_and_forgotten_but_not_before_they_are_known() {
+    use crate::nexthop::Tagged;
+    let mut writer = web();
+    let tagged = |parent| Some(Tagged { parent, id: 10 });
+    let told = NextHops {
+        vlans: Some([(4, tagged(2)), (5, None)].into()),
+        ..NextHops::default()
+    };
+    writer.set_hops(told);
+    let device = |parent, vlan: u16| abi::VlanDevice {
+        parent,
+        vlan: vlan.into(),
+    };
+    let expected = BTreeMap::from([(4, device(2, Path::tagged(10))), (5, device(0, 0))]);
+    assert_eq!(writer.plane.vlans, expected);
+    writer.set_hops(NextHops::default());
+    assert_eq!(writer.plane.vlans, expected, "nothing is known yet");
+    writer.set_hops(NextHops {
+        vlans: Some(BTreeMap::new()),
+        ..NextHops::default()
+    });
+    assert_eq!(writer.plane.vlans, BTreeMap::new());
+}
+
+#[test]
+fn flows_that_are_refused_for_want_of_ports_are_a_condition_for_a_minute() {
+    use crate::api::types::ConditionKind;
+    let mut writer = web();
+    let raised = |writer: &Under| writer.conditions.contains_key(&ConditionKind::NatExhausted);
+    let reason = splitter_ebpf::verdict::Reason::NatExhausted as usize;
+    writer.plane.verdicts[reason] = 100;
+    let Writer { plane, store, .. } = writer;
+    let mut writer = writer_over(plane, store, true);
+    apply(&mut writer, &in_mode("fullnat"));
+    writer.observe_second(Instant::now()).unwrap();
+    assert!(!raised(&writer), "they were counted before");
+    writer.plane.verdicts[reason] = 101;
+    for second in 0..60 {
+        writer.observe_second(Instant::now()).unwrap();
+        assert!(raised(&writer), "second {second}");
+    }
+    let condition = &writer.status().conditions[0];
+    assert!(condition.message.starts_with("1 packets") && condition.message.contains("[nat]"));
+    writer.observe_second(Instant::now()).unwrap();
+    assert!(!raised(&writer), "it is over");
+}
+
+#[test]
 fn where_the_client_alone_is_seen_its_second_packet_keeps_a_flow() {
     for (mode, left) in [("dnat", 0), ("fullnat", 0), ("dsr-l2", 1), ("ipip", 1)] {
         let mut writer = web();
