@@ -23,7 +23,7 @@ mod sight;
 mod tests;
 
 pub use extension::HEADERS;
-pub use sight::Sight;
+pub use sight::{Sight, copied};
 
 use crate::headers::{ETHERNET, IPV4, Packet, Segment, TCP_HEADER, UDP_HEADER};
 use crate::verdict::Reason;

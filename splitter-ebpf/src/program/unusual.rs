@@ -2,12 +2,13 @@
 //! ICMP errors about flows.
 //!
 //! ```text
-//!   look -- ports? --> carry -- to a listener --> find (begin) --> meet --+
-//!    |                   `---- from a backend --> owner --> reply --------+
-//!    |-- a later fragment --> follow -------------------------------------+--> way --> change --> remember
-//!    |-- an ICMP error --> quoted -- to a VIP ----> about_reply ----------+
-//!    |                       `-- on the way to a backend --> owner,       |
-//!    `-- an echo request                              about_request ------+
+//!   look, headers, sort
+//!    |-- ports --> carry -- to a listener --> find (begin), meet ------------+
+//!    |               `----- from a backend --> owner, reply -----------------+
+//!    |-- a later fragment --> follow ----------------------------------------+--> way, change, remember
+//!    |-- an ICMP error --> quoted -- about a reply --> about_reply ----------+
+//!    |                       `------ about a request --> owner, about_request +
+//!    `-- an echo request: answered
 //! ```
 //!
 //! Each step is a global function, walked once by the verifier, that gives back the next one or an
@@ -90,6 +91,12 @@ pub fn unusual(frame: &mut Frame) -> Outcome {
 #[inline(always)]
 fn run<const V6: bool>(context: *mut xdp_md) -> Outcome {
     let mut step = look::look::<V6>(context);
+    if step.is(Step::WALK) {
+        step = look::headers::<V6>(context);
+    }
+    if step.is(Step::SORT) {
+        step = look::sort::<V6>(context);
+    }
     if step.is(Step::CARRY) {
         step = carry::carry::<V6>();
     }

@@ -64,6 +64,12 @@ pub struct Sight {
     pub reason: u8,
     /// 1: a first fragment.
     pub first: u8,
+    /// A [`Part`] as its number.
+    pub part: u8,
+    /// 1: to a VIP or from a backend.
+    pub ours: u8,
+    /// Always 0.
+    pub reserved: [u8; 2],
     /// 1: sent to a VIP.
     pub vip: u8,
     /// The endpoint that it comes from, or that it was meant for: its id.
@@ -80,8 +86,6 @@ pub struct Sight {
     pub key: FragmentKey,
     /// Where its first fragment goes.
     pub path: FragmentPath,
-    /// Always 0.
-    pub reserved: u32,
 }
 
 const _: () = assert!(core::mem::size_of::<Sight>() == 264);
@@ -105,6 +109,7 @@ impl Sight {
         self.end = extent.end as u32;
         self.id = extent.id;
         self.protocol = extent.protocol;
+        self.part = extent.part as u8;
         self.refusal = match extent.refusal {
             Some(reason) => reason as u8,
             None => Self::CARRIED,
@@ -114,10 +119,8 @@ impl Sight {
     /// Takes down a packet's ports.
     #[inline(always)]
     pub fn take_segment(&mut self, segment: &Segment, payload: bool) {
-        self.from = segment.source;
-        self.to = segment.destination;
-        self.from_port = segment.source_port;
-        self.to_port = segment.destination_port;
+        self.set_from((segment.source, segment.source_port));
+        self.set_to((segment.destination, segment.destination_port));
         self.flags = segment.flags;
         self.payload = payload as u8;
     }
@@ -125,11 +128,35 @@ impl Sight {
     /// Takes down what an ICMP error quotes.
     #[inline(always)]
     pub fn take_quote(&mut self, quote: &Quote) {
-        (self.from, self.from_port) = quote.source;
-        (self.to, self.to_port) = quote.destination;
+        self.set_from(quote.source);
+        self.set_to(quote.destination);
         self.quoted_l4 = quote.extent.l4 as u32;
         self.quoted_end = quote.extent.end as u32;
         self.quoted_protocol = quote.extent.protocol;
+    }
+
+    /// Changes whom it is from.
+    #[inline(always)]
+    pub const fn set_from(&mut self, side: Side) {
+        (self.from, self.from_port) = (copied(side.0), side.1);
+    }
+
+    /// Changes to whom it is.
+    #[inline(always)]
+    pub const fn set_to(&mut self, side: Side) {
+        (self.to, self.to_port) = (copied(side.0), side.1);
+    }
+
+    /// Takes down the client.
+    #[inline(always)]
+    pub const fn set_client(&mut self, side: Side) {
+        (self.client, self.client_port) = (copied(side.0), side.1);
+    }
+
+    /// The client.
+    #[inline(always)]
+    pub const fn client(&self) -> Side {
+        (copied(self.client), self.client_port)
     }
 
     /// Where the packet's parts lie: enough of it to rewrite them.
@@ -162,7 +189,13 @@ impl Sight {
             l4: l4 as usize,
             end: end as usize,
             protocol,
-            part: Part::Whole,
+            part: if self.part == Part::First as u8 {
+                Part::First
+            } else if self.part == Part::Later as u8 {
+                Part::Later
+            } else {
+                Part::Whole
+            },
             offset: 0,
             id: self.id,
             refusal: None,
@@ -202,4 +235,11 @@ impl Sight {
             destination: self.to(),
         }
     }
+}
+
+/// The same address by two words: as it is, a copy within memory becomes a call of a byte-wise `memmove`.
+#[must_use]
+#[inline(always)]
+pub const fn copied(address: WireAddress) -> WireAddress {
+    WireAddress::from_halves(address.halves())
 }

@@ -1,5 +1,7 @@
+use std::net::SocketAddr;
+
 use anyhow::Result;
-use lab::rig::{DROP, PASS, Rig, Segment, TX, tcp, udp};
+use lab::rig::{DROP, PASS, Rig, Segment, TX, Told, tcp, udp};
 use splitter_ebpf::abi::Mode;
 use splitter_ebpf::verdict::Reason;
 use splitter_ebpf::wire::{TCP, UDP};
@@ -164,10 +166,19 @@ fn what_the_first_fragment_met_the_others_meet() -> Result<()> {
                 untouched("direct", pieces[1].clone(), Reason::Foreign),
             ],
         )?;
-        // Dropped: so are the others.
+        // Dropped, and its sender told: so are the others, without a word (RFC 1122 section 3.2.2).
         let expired = cut(&tcp(CLIENT[family], WEB[family]).with(&DATA).ttl(1), 4);
-        let (outcome, counted) = rig.run_counted(&expired[0])?;
-        assert_eq!((outcome.action, counted), (DROP, vec![Reason::TtlExpired]));
+        let vip = WEB[family].parse::<SocketAddr>()?.ip().to_string();
+        let told = Told::Expired.about(&expired[0], &vip);
+        check(
+            &rig,
+            &[sent(
+                "expired",
+                expired[0].clone(),
+                Reason::TtlExpired,
+                told,
+            )],
+        )?;
         check(
             &rig,
             &[untouched("expired", expired[1].clone(), Reason::Fragment)],
@@ -215,6 +226,47 @@ fn icmp_in_fragments_is_the_hosts() -> Result<()> {
             let (outcome, counted) = rig.run_counted(&piece)?;
             assert_eq!((outcome.action, counted), (PASS, vec![Reason::HostIcmp]));
         }
+    }
+    Ok(())
+}
+
+#[test]
+fn backends_are_told_of_expired_fragments_by_the_vip() -> Result<()> {
+    let world = World::new(Mode::Dnat)?;
+    for flow in world.flows()? {
+        let reply = flow.reply().with(&DATA).ttl(1);
+        let first = cut(&reply, 6).remove(0);
+        let told = Told::Expired.about(&first, &flow.listener.ip().to_string());
+        check(
+            &world.rig,
+            &[sent("expired", first, Reason::TtlExpired, told)],
+        )?;
+    }
+    Ok(())
+}
+
+#[test]
+fn each_fragment_has_to_fit_the_way_on() -> Result<()> {
+    let world = World::new(Mode::Dnat)?;
+    for flow in world.flows()? {
+        let request = flow.request().with(&DATA);
+        let mut pieces = fragments(&request.frame(), &[80], 11);
+        let mtu = pieces[1].len() - 14;
+        world.limit(flow.family, u16::try_from(mtu)?)?;
+        // The first is longer than the second, which does not get to follow it.
+        let (outcome, counted) = world.rig.run_counted(&pieces.remove(0))?;
+        if flow.family == 0 {
+            assert_eq!(
+                (outcome.action, counted),
+                (DROP, vec![Reason::TooBigToFragment])
+            );
+        } else {
+            assert_eq!((outcome.action, counted), (TX, vec![Reason::TooBig]));
+        }
+        check(
+            &world.rig,
+            &[untouched("later", pieces.remove(0), Reason::Fragment)],
+        )?;
     }
     Ok(())
 }

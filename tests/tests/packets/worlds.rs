@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::Result;
 use lab::rig::{BALANCER_MAC, CLIENT_MAC, Plan, Rig, Segment, mac_of, tcp, udp};
-use splitter_ebpf::abi::Mode;
+use splitter_ebpf::abi::{Mode, Path};
 use splitter_ebpf::wire::{TCP, UDP};
 
 use super::shapes::{ETHERNET, fitted, inserted, is_v4};
@@ -18,6 +18,8 @@ const TRANSLATED: [&str; 2] = ["198.18.3.1", "2001:db8:3::1"];
 pub struct World {
     pub rig: Rig,
     pub mode: Mode,
+    /// Its backends' ids, by family.
+    backends: Vec<u16>,
 }
 
 /// One flow of a [`World`], pinned.
@@ -58,8 +60,25 @@ impl World {
             Mode::FullNat => plan.translated_to(&TRANSLATED, 10_240..32_768),
             _ => plan.mode(mode),
         };
-        rig.serve(&plan)?;
-        Ok(Self { rig, mode })
+        let service = rig.serve(&plan)?;
+        Ok(Self {
+            rig,
+            mode,
+            backends: service.backends[0].clone(),
+        })
+    }
+
+    /// Limits packets towards the backend of a family to so many bytes.
+    pub fn limit(&self, family: usize, mtu: u16) -> Result<()> {
+        let id = self.backends[family];
+        let backend = self.rig.tables().backend(id);
+        let path = Path {
+            mtu,
+            ..backend.paths[0]
+        };
+        self.rig.barrier()?;
+        anyhow::ensure!(self.rig.tables().set_hop(id, backend.hops[0], path));
+        Ok(())
     }
 
     /// The client's flow, begun by a plain packet.

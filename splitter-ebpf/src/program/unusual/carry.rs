@@ -66,19 +66,17 @@ fn found<const V6: bool>(context: *mut xdp_md) -> Step {
     sight.flow = flow_key::<V6>(sight.from, sight.from_port, sight.listener);
     let name = Name::new(sight.flow);
     sight.spread = name.spread();
-    let segment = sight.segment();
-    if !beginning::pend::<V6>(&segment, sight.listener) {
-        return Step::end(Reason::Inconsistent);
-    }
-    let now = clock::now();
-    sight.value = 0;
-    let Some(value) = name.find_out_of_line() else {
-        return Step::BEGIN;
+    let (segment, now) = (sight.segment(), clock::now());
+    let value = match name.find_out_of_line() {
+        Some(value) if !selects_anew(&segment, value, now) => value,
+        found => {
+            let found = found.map_or(0, |value| value.0);
+            if beginning::pend::<V6>(&segment, sight.listener, found) {
+                return Step::BEGIN;
+            }
+            return Step::end(Reason::Inconsistent);
+        }
     };
-    sight.value = value.0;
-    if selects_anew(&segment, value, now) {
-        return Step::BEGIN;
-    }
     (sight.backend, sight.reason) = (value.backend(), Reason::Pinned as u8);
     let Some(backend) = BACKENDS.get(sight.backend.into()) else {
         return Step::end(Reason::Inconsistent);
@@ -106,9 +104,7 @@ fn begun<const V6: bool>(context: *mut xdp_md) -> Step {
     let Some(sight) = sight() else {
         return Step::end(Reason::Inconsistent);
     };
-    let (key, buckets, _) = Name::new(sight.flow).parts();
-    let begun = beginning::begin_flow(key, buckets, sight.spread, sight.value);
-    (sight.backend, sight.reason) = (begun as u16, (begun >> 16) as u8);
+    (sight.backend, sight.reason) = beginning::begin_flow(&Name::new(sight.flow));
     if sight.backend == 0 {
         return Step(sight.reason.into());
     }
@@ -141,11 +137,11 @@ fn met<const V6: bool>() -> Step {
     sight.to_client = 0;
     sight.change = Sight::NOTHING;
     if let Some(backend) = reach.backend {
-        (sight.to, sight.to_port) = backend;
+        sight.set_to(backend);
         sight.change = Sight::ENDS;
     }
     if let Some(client) = reach.client {
-        (sight.from, sight.from_port) = client;
+        sight.set_from(client);
     }
     Step::WAY
 }
@@ -202,23 +198,22 @@ fn replied<const V6: bool>(context: *mut xdp_md) -> Step {
     let Some(sight) = sight() else {
         return Step::end(Reason::Inconsistent);
     };
-    if !may_hop::<V6>(&Frame::new(context, 0)) {
-        return Step::end(Reason::TtlExpired);
-    }
     let Some(listener) = LISTENERS.get(sight.listener.into()) else {
         return Step::end(Reason::Inconsistent);
     };
-    let (value, now) = (Value(sight.value), clock::now());
-    let event = Event {
-        from_client: false,
-        flags: sight.flags,
-        payload: sight.payload != 0,
-        aged: value.age(now) >= SECOND_TICKS.load(),
-        one_way: false,
-    };
-    Name::new(sight.flow).refresh(value, event, now);
-    (sight.from, sight.from_port) = (listener.address, listener.port);
-    (sight.to, sight.to_port) = (sight.client, sight.client_port);
+    if may_hop::<V6>(&Frame::new(context, 0)) {
+        let (value, now) = (Value(sight.value), clock::now());
+        let event = Event {
+            from_client: false,
+            flags: sight.flags,
+            payload: sight.payload != 0,
+            aged: value.age(now) >= SECOND_TICKS.load(),
+            one_way: false,
+        };
+        Name::new(sight.flow).refresh(value, event, now);
+    }
+    sight.set_from((listener.address, listener.port));
+    sight.set_to(sight.client());
     sight.change = Sight::ENDS;
     sight.to_client = 1;
     sight.reason = Reason::Reply as u8;

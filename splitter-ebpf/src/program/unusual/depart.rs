@@ -1,6 +1,7 @@
 //! The way out: next hop, its limits, and the rewriting that the sight asks for.
 
 use super::super::forward::{current_hop, too_big};
+use super::super::lookup::same_address;
 use super::super::maps::{BACKENDS, LISTENERS};
 use super::super::outcome::Outcome;
 use super::super::packet::{Copied, Frame};
@@ -25,7 +26,7 @@ fn found<const V6: bool>(context: *mut xdp_md) -> Step {
         return Step::end(Reason::Inconsistent);
     };
     if !may_hop::<V6>(&Frame::new(context, 0)) {
-        return Step::end(Reason::TtlExpired);
+        return Step(told::<V6>(sight, Outcome::of(Reason::TtlExpired)).0);
     }
     let way = if sight.to_client != 0 {
         to_client::<V6>(context, sight)
@@ -46,7 +47,7 @@ fn found<const V6: bool>(context: *mut xdp_md) -> Step {
     };
     let total = sight.end as usize - ETHERNET;
     if let Some(outcome) = too_big::<V6>(&Copied::new(context), total, path.mtu, overhead) {
-        return Step(outcome.0);
+        return Step(told::<V6>(sight, outcome).0);
     }
     if tunneled {
         let orders = sight.backend as u32 | ((family as u32) << 16) | ((sight.reason as u32) << 24);
@@ -56,6 +57,16 @@ fn found<const V6: bool>(context: *mut xdp_md) -> Step {
         Step::CHANGE_ERROR
     } else {
         Step::CHANGE
+    }
+}
+
+/// The verdict on a packet whose sender is told: a backend that knows the client is told by the VIP.
+#[inline(always)]
+fn told<const V6: bool>(sight: &Sight, outcome: Outcome) -> Outcome {
+    if sight.to_client != 0 && same_address::<V6>(&sight.to, &sight.destination) {
+        outcome.by(sight.listener)
+    } else {
+        outcome
     }
 }
 

@@ -11,8 +11,8 @@ use super::carry::reach;
 use super::{Step, both_families, sight};
 use aya_ebpf::bindings::xdp_md;
 use splitter_ebpf::abi::{Endpoint, EndpointKind};
-use splitter_ebpf::unusual::Sight;
 use splitter_ebpf::unusual::quote::quote;
+use splitter_ebpf::unusual::{Sight, copied};
 use splitter_ebpf::verdict::Reason;
 
 both_families! {
@@ -78,13 +78,13 @@ fn to_backend<const V6: bool>() -> Step {
     sight.change = Sight::NOTHING;
     if let Some(side) = reach.backend {
         sight.change = Sight::ERROR;
-        sight.destination = side.0;
-        (sight.from, sight.from_port) = side;
+        sight.destination = copied(side.0);
+        sight.set_from(side);
     }
     if let Some(side) = reach.client {
         // The backend knows nobody but us.
-        sight.source = side.0;
-        (sight.to, sight.to_port) = side;
+        sight.source = copied(side.0);
+        sight.set_to(side);
     }
     sight.backend = value.backend();
     sight.spread = name.spread();
@@ -110,11 +110,11 @@ fn to_client<const V6: bool>() -> Step {
         || sight.kind == EndpointKind::Translated as u32
             && !same_address::<V6>(&sight.client, &sight.from)
     {
-        sight.source = listener.address;
+        sight.source = copied(listener.address);
     }
-    sight.destination = sight.client;
-    (sight.from, sight.from_port) = (sight.client, sight.client_port);
-    (sight.to, sight.to_port) = (listener.address, listener.port);
+    sight.destination = copied(sight.client);
+    sight.set_from(sight.client());
+    sight.set_to((listener.address, listener.port));
     sight.change = Sight::ERROR;
     sight.to_client = 1;
     Step::WAY

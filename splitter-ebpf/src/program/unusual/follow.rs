@@ -7,7 +7,7 @@ use super::super::outcome::Outcome;
 use super::{Step, both_families, sight};
 use splitter_ebpf::abi::{FragmentKey, FragmentPath};
 use splitter_ebpf::flow::TICK_MASK;
-use splitter_ebpf::unusual::{Sight, may_have_ports};
+use splitter_ebpf::unusual::{Sight, copied, may_have_ports};
 use splitter_ebpf::verdict::{Action, Reason};
 use splitter_ebpf::wire::Family;
 
@@ -20,8 +20,8 @@ fn name(sight: &mut Sight, family: Family) {
         Family::V6 => 0,
     };
     sight.key = FragmentKey {
-        source: sight.source,
-        destination: sight.destination,
+        source: copied(sight.source),
+        destination: copied(sight.destination),
         id: sight.id,
         kind: protocol | ((family as u32) << 8),
     };
@@ -53,8 +53,8 @@ pub extern "C" fn remember(outcome: u64, v6: u32) -> u64 {
     }
     name(sight, if v6 == 0 { Family::V4 } else { Family::V6 });
     sight.path = FragmentPath {
-        source: sight.from,
-        destination: sight.to,
+        source: copied(sight.from),
+        destination: copied(sight.to),
         backend: sight.backend,
         flags,
         tick: clock::now(),
@@ -77,25 +77,22 @@ fn followed<const V6: bool>() -> Step {
         return Step::end(Reason::Inconsistent);
     };
     name(sight, family::<V6>());
-    let age = match FRAGMENTS.get_ptr(&sight.key) {
-        Some(path) => {
-            // SAFETY: the look-up succeeded. Another first fragment of this name may be writing: then
-            // two packets have one name, and their receiver cannot tell them apart either.
-            sight.path = unsafe { *path };
-            clock::now().wrapping_sub(sight.path.tick) & TICK_MASK
-        }
-        None => TICK_MASK,
+    let path = match FRAGMENTS.get_ptr(&sight.key) {
+        // SAFETY: the look-up succeeded. Another first fragment of this name may be writing: then two
+        // packets have one name, and their receiver cannot tell them apart either.
+        Some(path) => unsafe { &*path },
+        None => return unknown(sight),
     };
     // 30 seconds: half of the time that receivers wait for a packet's last fragment (RFC 8200 section
     // 4.5; RFC 1122 section 3.3.2 has 60 to 120), and as long as Linux waits for those of IPv4.
-    if age > REUSE_TICKS.load() / 2 {
-        return Step::end_if(may_have_ports(sight.protocol), Reason::Fragment);
+    if clock::now().wrapping_sub(path.tick) & TICK_MASK > REUSE_TICKS.load() / 2 {
+        return unknown(sight);
     }
-    let path = &sight.path;
     if path.flags & FragmentPath::PASSED != 0 {
         return Step::end(Reason::Foreign);
     }
-    (sight.from, sight.to) = (path.source, path.destination);
+    sight.from = copied(path.source);
+    sight.to = copied(path.destination);
     sight.backend = path.backend;
     sight.spread = path.spread;
     sight.listener = path.listener as u16;
@@ -107,4 +104,10 @@ fn followed<const V6: bool>() -> Step {
     };
     sight.reason = Reason::FragmentFollowed as u8;
     Step::WAY
+}
+
+/// The verdict on a fragment whose first one did not come by lately.
+#[inline(always)]
+fn unknown(sight: &Sight) -> Step {
+    Step::end_if(may_have_ports(sight.protocol), Reason::Fragment)
 }

@@ -17,7 +17,7 @@ use splitter_ebpf::verdict::Reason;
 use splitter_ebpf::wire::{ICMP, ICMPV6, WirePort};
 
 both_families! {
-    /// Finds the packet's headers, and what is to be done with it.
+    /// Finds whom the packet concerns.
     look = look_v4, look_v6, looked(context: *mut xdp_md)
 }
 
@@ -36,28 +36,59 @@ fn looked<const V6: bool>(context: *mut xdp_md) -> Step {
     let vip = lookup::endpoint::<V6>(sight.destination, any)
         .is_some_and(|endpoint| endpoint.kind == EndpointKind::Vip as u32);
     sight.vip = vip as u8;
-    let ours = vip || lookup::endpoint::<V6>(sight.source, any).is_some();
-    let (icmp, first) = if V6 {
-        (ICMPV6, packet.byte(ETHERNET + 6))
-    } else {
-        (ICMP, packet.byte(ETHERNET + 9))
-    };
+    sight.ours = (vip || lookup::endpoint::<V6>(sight.source, any).is_some()) as u8;
     // A router between us and a backend may have something to say, too.
-    if !ours && first != icmp {
+    if sight.ours == 0 && packet.byte(ETHERNET + if V6 { 6 } else { 9 }) != icmp::<V6>() {
         return Step::end(Reason::Foreign);
     }
-    let Some(extent) = walk(&packet, family, packet.length()) else {
-        return Step::end_if(ours, Reason::Malformed);
+    Step::WALK
+}
+
+#[inline(always)]
+const fn icmp<const V6: bool>() -> u8 {
+    if V6 { ICMPV6 } else { ICMP }
+}
+
+both_families! {
+    /// Finds the packet's headers.
+    headers = walk_v4, walk_v6, walked(context: *mut xdp_md)
+}
+
+#[inline(always)]
+fn walked<const V6: bool>(context: *mut xdp_md) -> Step {
+    let Some(sight) = sight() else {
+        return Step::end(Reason::Inconsistent);
     };
-    let hides_ports = !has_ports(extent.protocol) && may_have_ports(extent.protocol);
-    if let Some(refusal) = extent.refusal
-        && (vip || hides_ports)
-    {
-        return Step::end_if(ours, refusal);
-    }
+    let packet = Copied::new(context);
+    let Some(extent) = walk(&packet, family::<V6>(), packet.length()) else {
+        return Step::end_if(sight.ours != 0, Reason::Malformed);
+    };
     sight.take_extent(&extent);
-    if extent.protocol == icmp {
-        return control::<V6>(context, &packet, &extent, sight, ours);
+    Step::SORT
+}
+
+both_families! {
+    /// Finds what is to be done with the packet.
+    sort = sort_v4, sort_v6, sorted(context: *mut xdp_md)
+}
+
+#[inline(always)]
+fn sorted<const V6: bool>(context: *mut xdp_md) -> Step {
+    let Some(sight) = sight() else {
+        return Step::end(Reason::Inconsistent);
+    };
+    let (packet, extent) = (Copied::new(context), sight.extent());
+    let ours = sight.ours != 0;
+    let hides_ports = !has_ports(extent.protocol) && may_have_ports(extent.protocol);
+    if sight.refusal != Sight::CARRIED && (sight.vip != 0 || hides_ports) {
+        return if ours {
+            Step(sight.refusal.into())
+        } else {
+            Step::end(Reason::Foreign)
+        };
+    }
+    if extent.protocol == icmp::<V6>() {
+        return control::<V6>(context, &packet, &extent, sight);
     }
     if matches!(extent.part, Part::Later) {
         return Step::FOLLOW;
@@ -65,7 +96,7 @@ fn looked<const V6: bool>(context: *mut xdp_md) -> Step {
     if !has_ports(extent.protocol) {
         return Step::end(Reason::Foreign);
     }
-    let Some((segment, payload)) = segment(&packet, family, &extent) else {
+    let Some((segment, payload)) = segment(&packet, family::<V6>(), &extent) else {
         return Step::end_if(ours, Reason::Malformed);
     };
     sight.take_segment(&segment, payload);
@@ -80,9 +111,8 @@ fn control<const V6: bool>(
     packet: &Copied,
     extent: &Extent,
     sight: &Sight,
-    ours: bool,
 ) -> Step {
-    let vip = sight.vip != 0;
+    let (vip, ours) = (sight.vip != 0, sight.ours != 0);
     if !matches!(extent.part, Part::Whole) {
         return Step::end_if(vip, Reason::HostIcmp);
     }

@@ -61,7 +61,7 @@ fn find<const V6: bool>(
             address: found.client,
             rest: found.rest,
         };
-        (sight.client, sight.client_port) = (cold.address, cold.port());
+        sight.set_client((cold.address, cold.port()));
         sight.listener = cold.listener();
         (sight.flow, sight.value) = (found.key, found.value);
         return Ok(());
@@ -69,7 +69,7 @@ fn find<const V6: bool>(
     let Some(reply) = REPLIES.get(sight.endpoint) else {
         return Err(Reason::Inconsistent);
     };
-    (sight.client, sight.client_port) = peer;
+    sight.set_client(peer);
     let mut none = Reason::BackendDirect;
     let mut i = 0;
     while i < PAIRS {

@@ -9,6 +9,8 @@ impl Step {
     /// Set in the numbers of steps; outcomes do not reach up to here, for interfaces have 31 bits.
     const NEXT: u64 = 1 << 63;
 
+    pub const WALK: Self = Self(Self::NEXT | 15);
+    pub const SORT: Self = Self(Self::NEXT | 16);
     pub const CARRY: Self = Self(Self::NEXT | 1);
     pub const FIND: Self = Self(Self::NEXT | 2);
     pub const BEGIN: Self = Self(Self::NEXT | 3);
