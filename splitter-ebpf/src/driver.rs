@@ -17,7 +17,7 @@ use crate::program::{self, packet::Frame};
 pub static DRIVE: Array<Drive, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
 
 /// The next IPv4 packet through the program.
-#[xdp]
+#[xdp(frags)]
 fn drive_v4(ctx: XdpContext) -> u32 {
     let mut frame = Frame::new(ctx.ctx, 0);
     if next::<false>(&mut frame) {
@@ -28,7 +28,7 @@ fn drive_v4(ctx: XdpContext) -> u32 {
 }
 
 /// The next IPv6 packet through the program.
-#[xdp]
+#[xdp(frags)]
 fn drive_v6(ctx: XdpContext) -> u32 {
     let mut frame = Frame::new(ctx.ctx, 0);
     if next::<true>(&mut frame) {
@@ -39,7 +39,7 @@ fn drive_v6(ctx: XdpContext) -> u32 {
 }
 
 /// The next IPv4 packet alone.
-#[xdp]
+#[xdp(frags)]
 fn drive_v4_floor(ctx: XdpContext) -> u32 {
     if next::<false>(&mut Frame::new(ctx.ctx, 0)) {
         XDP_PASS
@@ -49,7 +49,7 @@ fn drive_v4_floor(ctx: XdpContext) -> u32 {
 }
 
 /// The next IPv6 packet alone.
-#[xdp]
+#[xdp(frags)]
 fn drive_v6_floor(ctx: XdpContext) -> u32 {
     if next::<true>(&mut Frame::new(ctx.ctx, 0)) {
         XDP_PASS

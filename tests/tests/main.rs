@@ -16,6 +16,7 @@ mod kernels;
 mod lab_itself;
 mod memory;
 mod model;
+mod modes;
 mod packets;
 mod races;
 mod restart;
