@@ -78,7 +78,7 @@ pub fn unusual(frame: &mut Frame) -> Outcome {
         return Outcome::of(Reason::NotIp);
     }
     if let Some(sight) = sight() {
-        sight.tag = frame.tag().into();
+        sight.tag = frame.tag();
     }
     if frame.half(12) == ETHERTYPE_IPV6 {
         run::<true>(frame.context())

@@ -59,7 +59,7 @@ fn found<const V6: bool>(context: *mut xdp_md) -> Step {
     let Some(sight) = sight() else {
         return Step::end(Reason::Inconsistent);
     };
-    let frame = Frame::new(context, sight.tag as u16);
+    let frame = Frame::new(context, sight.tag);
     if !may_hop::<V6>(&frame) {
         return Step::end(Reason::TtlExpired);
     }
@@ -109,7 +109,7 @@ fn begun<const V6: bool>(context: *mut xdp_md) -> Step {
         return Step(sight.reason.into());
     }
     if sight.reason == Reason::NewFlow as u8 {
-        let frame = Frame::new(context, sight.tag as u16);
+        let frame = Frame::new(context, sight.tag);
         if may_hop::<V6>(&frame) {
             hops::learn::<V6>(&frame, sight.from);
         }

@@ -130,7 +130,7 @@ fn control<const V6: bool>(
 /// Answers an echo request, if it is plain.
 #[inline(always)]
 fn echo<const V6: bool>(context: *mut xdp_md, extent: &Extent, sight: &Sight) -> Step {
-    let mut frame = Frame::new(context, sight.tag as u16);
+    let mut frame = Frame::new(context, sight.tag);
     let header = if V6 { IPV6 } else { IPV4 };
     if extent.l4 != ETHERNET + header || !frame.has(ETHERNET + header + ICMP_HEADER) {
         return Step::end(Reason::HostIcmp);
