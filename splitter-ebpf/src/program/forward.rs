@@ -82,7 +82,7 @@ pub fn forward<const V6: bool>(frame: &mut Frame, segment: &Segment, listener: u
 /// Whether a SYN opens a new flow where an old one was: after its close, or when it was silent for
 /// longer than any client repeats a SYN.
 #[inline(always)]
-fn selects_anew(segment: &Segment, value: Value, now: u32) -> bool {
+pub fn selects_anew(segment: &Segment, value: Value, now: u32) -> bool {
     if segment.flags & (SYN | ACK) != SYN {
         return false;
     }

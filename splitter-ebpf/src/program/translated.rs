@@ -20,6 +20,7 @@ use splitter_ebpf::endpoint::translation_key;
 use splitter_ebpf::flow::{Event, Value};
 use splitter_ebpf::headers::{Parsed, Segment, extent, parse};
 use splitter_ebpf::rewrite::{self, End, Layers, may_hop, put_address, put_port, translate};
+use splitter_ebpf::unusual::copied;
 use splitter_ebpf::verdict::Reason;
 use splitter_ebpf::wire::{Family, WireAddress, WirePort};
 
@@ -310,7 +311,7 @@ pub fn reverse<const V6: bool>(
     // SAFETY: the look-ups succeeded; the record is this CPU's own, and the cell is read before the flow
     // is seen to be in its slot still.
     unsafe {
-        (*found).client = (*cell).address;
+        (*found).client = copied((*cell).address);
         (*found).rest = rest;
         (*found).key = key;
     }
