@@ -5,6 +5,7 @@ mod no_backend;
 mod refusals;
 mod tags;
 mod too_big;
+mod translated;
 
 use anyhow::Result;
 use lab::rig::{Rig, Segment, Told, tcp, udp};
