@@ -51,16 +51,10 @@ fn refused(family: usize, number: u16, reason: Reason) -> [Row; 3] {
 fn a_flow_that_finds_no_address_and_port_is_refused() -> Result<()> {
     let mut rig = Rig::new()?;
     translated(&mut rig, 10_240..10_241)?;
-    for family in 0..2 {
+    for (family, vip) in VIP.into_iter().enumerate() {
         for first in clients(family, 0) {
             let (_, counted) = rig.run_counted(&first.frame())?;
-            assert_eq!(
-                counted,
-                [Reason::NewFlow],
-                "{} at {}",
-                first.from,
-                VIP[family]
-            );
+            assert_eq!(counted, [Reason::NewFlow], "{} at {vip}", first.from);
         }
         check(&rig, &refused(family, 1, Reason::NatExhausted))?;
     }
