@@ -18,10 +18,10 @@ fn tagged(mut frame: Vec<u8>) -> Vec<u8> {
 fn an_answer_bears_the_tag_that_its_packet_came_with_and_does_not_quote_it() -> Result<()> {
     let mut rig = Rig::new()?;
     web(&mut rig)?;
-    for family in 0..2 {
+    for (family, vip) in VIP.into_iter().enumerate() {
         for (what, request) in requests(family, 600) {
             let expired = request.ttl(1).frame();
-            let error = Told::Expired.about(&expired, VIP[family]);
+            let error = Told::Expired.about(&expired, vip);
             let row = sent(what, tagged(expired), Reason::TtlExpired, tagged(error));
             check(&rig, &[row])?;
         }
