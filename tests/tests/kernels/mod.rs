@@ -4,8 +4,8 @@
 //! it. Nothing here says how fast anything is: those machines' CPUs are translated.
 
 mod bonding;
-mod ends;
 mod decap;
+mod ends;
 mod ipvs;
 mod scene;
 mod tunnels;
