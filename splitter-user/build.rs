@@ -1,4 +1,5 @@
-//! Compiles the XDP program into `$OUT_DIR/splitter-xdp.o`, which the agent carries inside itself.
+//! Compiles the XDP programs into `$OUT_DIR/splitter-xdp.o` and `$OUT_DIR/splitter-decap.o`, which the binaries carry inside
+//! themselves.
 
 #[path = "../xtask/src/toolchain.rs"]
 mod toolchain;
@@ -9,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use toolchain::{CHOICE, PROGRAM, TARGET, Toolchain};
+use toolchain::{CHOICE, DECAPSULATOR, PROGRAM, TARGET, Toolchain};
 
 fn main() -> ExitCode {
     match run() {
@@ -37,12 +38,17 @@ fn run() -> Result<(), Box<dyn Error>> {
     let target_dir = out_dir.join("bpf");
     compile(&mut toolchain.command("build", workspace, &target_dir, &[]))?;
 
-    let object = out_dir.join("splitter-xdp.o");
-    fs::copy(
-        target_dir.join(TARGET).join("release").join(PROGRAM),
-        &object,
-    )?;
-    println!("cargo::rustc-env=SPLITTER_XDP_OBJECT={}", object.display());
+    for (program, variable) in [
+        (PROGRAM, "SPLITTER_XDP_OBJECT"),
+        (DECAPSULATOR, "SPLITTER_DECAP_OBJECT"),
+    ] {
+        let object = out_dir.join(program).with_extension("o");
+        fs::copy(
+            target_dir.join(TARGET).join("release").join(program),
+            &object,
+        )?;
+        println!("cargo::rustc-env={variable}={}", object.display());
+    }
     Ok(())
 }
 

@@ -8,6 +8,7 @@
 pub mod abi;
 pub mod answer;
 pub mod checksum;
+pub mod decap;
 #[cfg(feature = "bench")]
 pub mod drive;
 pub mod endpoint;
@@ -16,5 +17,6 @@ pub mod hash;
 pub mod headers;
 pub mod lanes;
 pub mod rewrite;
+pub mod unusual;
 pub mod verdict;
 pub mod wire;

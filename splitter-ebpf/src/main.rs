@@ -58,7 +58,7 @@ fn act(frame: &mut Frame, outcome: Outcome) -> u32 {
     }
     if outcome.is(Action::Pass) {
         let tag = frame.tag();
-        if tag != 0 && program::vlan::put_tag(frame.context(), tag.into()) != 0 {
+        if tag != 0 && program::vlan::put_tag(frame.context(), tag) != 0 {
             return XDP_DROP;
         }
         return XDP_PASS;

@@ -41,8 +41,8 @@ pub fn classify(frame: &mut Frame) -> Outcome {
     if is_tagged(frame) {
         match vlan::untag(frame.context()) {
             vlan::Untagged::Verdict(outcome) => return outcome,
-            vlan::Untagged::Taken(control) => {
-                *frame = Frame::new(frame.context(), vlan::path_of(control));
+            vlan::Untagged::Taken(tag) => {
+                *frame = Frame::new(frame.context(), tag);
             }
         }
     }

@@ -4,6 +4,7 @@
 //! [`ErrorCode::exit_code`](crate::api::types::ErrorCode::exit_code); clap's own 2 becomes 1.
 
 mod apply;
+mod backend_setup;
 mod changing;
 mod cutover;
 mod delete;
@@ -105,6 +106,7 @@ enum Verb {
     Flows(flows::Args),
     Status(status::Args),
     Doctor(doctor::Args),
+    BackendSetup(Box<backend_setup::Args>),
     Detach(detach::Args),
     Version(version::Args),
 }
@@ -200,6 +202,7 @@ impl Verb {
             Self::Flows(args) => flows::run(args, session).await,
             Self::Status(args) => status::run(args, session).await,
             Self::Doctor(args) => doctor::run(args, session).await,
+            Self::BackendSetup(args) => backend_setup::run(&args, session),
             Self::Detach(args) => detach::run(args, session).await,
             Self::Version(args) => version::run(args, session).await,
         }

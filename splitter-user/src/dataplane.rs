@@ -7,6 +7,7 @@ mod endpoints;
 pub mod kernel;
 pub mod mapping;
 pub mod memory;
+mod shape;
 mod sys;
 mod tables;
 mod translated;

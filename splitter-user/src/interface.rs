@@ -3,7 +3,7 @@
 //! Everything here asks the kernel once and blocks for as long as that takes: for the start of the agent and for `doctor`.
 
 mod ethtool;
-mod netlink;
+pub(crate) mod netlink;
 #[cfg(test)]
 mod tests;
 
@@ -22,7 +22,7 @@ use crate::nexthop::Tag;
 #[derive(Debug, thiserror::Error)]
 pub enum InterfaceError {
     /// There is none of that name.
-    #[error("there is no interface \"{name}\" here; there are: {}. Correct `interfaces` in the configuration", .existing.join(", "))]
+    #[error("there is no interface \"{name}\" here; there are: {}. Name one of those", .existing.join(", "))]
     Unknown {
         /// The name asked for.
         name: String,

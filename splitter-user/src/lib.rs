@@ -1,10 +1,12 @@
 //! Agent and command line of the splitter: a pure core, and the shell around it.
 
 pub mod api;
+pub mod backend_setup;
 pub mod config;
 pub mod ctl;
 pub mod daemon;
 pub mod dataplane;
+pub mod decap;
 pub mod diagnostic;
 pub mod doctor;
 pub mod host;

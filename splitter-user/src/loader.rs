@@ -4,8 +4,10 @@ mod attach;
 mod layout;
 mod object;
 mod pins;
+mod refusal;
 
-pub use attach::{AttachError, Attached, Mode, attach};
+pub use attach::{AttachError, Attached, Mode, attach, attach_program};
+pub(crate) use attach::{end_link, pinned_program};
 pub use layout::{Keys, Layout, TickRate};
 pub use object::{LoadError, Loaded, MAPS, load, load_at_rate, load_object, read_clock};
-pub use pins::{Opened, PinError, Pins};
+pub use pins::{Opened, PinError, Pins, pin_name};

@@ -301,7 +301,7 @@ pub fn profile_directory() -> PathBuf {
 }
 
 /// The binary `name`: where the variable of its name in capitals says, or beside the running executable.
-fn binary(name: &str) -> PathBuf {
+pub(crate) fn binary(name: &str) -> PathBuf {
     let path = std::env::var_os(name.to_uppercase())
         .map_or_else(|| profile_directory().join(name), PathBuf::from);
     assert!(

@@ -5,8 +5,11 @@
 //! turn with it. Times are those of the thread's CPU, on one CPU, in rounds.
 
 mod agent;
+mod establish;
 mod measure;
 mod report;
+mod scene;
+mod target;
 mod traffic;
 mod world;
 
@@ -47,6 +50,7 @@ pub fn run(choice: &Choice) -> Result<Report> {
     route_to_clients()?;
     pin_to_cpu(0)?;
     let (mut small, mut large) = (World::small()?, World::large()?);
+    report.memory.clone_from(&large.memory);
     traffic::foreign(&mut small, choice, &mut report)?;
     traffic::hot(&mut small, choice, &mut report)?;
     traffic::many(&mut large, choice, &mut report)?;

@@ -71,22 +71,42 @@ pub struct Hosts {
     pub balancer: Namespace,
     /// Answers at every address of [`BACKENDS`].
     pub backends: Namespace,
+    /// The router, or the switch, between the client and the balancer.
+    pub edge: Option<Namespace>,
+    /// The router between the balancer and the backends.
+    pub inner: Option<Namespace>,
+    /// The backend that answers from the VIPs, where backends do.
+    pub at_vip: Option<&'static Backend>,
+    /// The host of each backend, where each has its own; the first is `backends`.
+    pub apart: Vec<(&'static Backend, Namespace)>,
+    /// The balancer's interfaces.
+    pub interfaces: &'static [&'static str],
 }
 
 impl Hosts {
     /// Makes the hosts and wires them; the balancer forwards like any router until an agent attaches.
     pub fn new() -> Result<Self> {
-        let hosts = Self {
-            client: Namespace::new("client")?,
-            balancer: Namespace::new("balancer")?,
-            backends: Namespace::new("backends")?,
-        };
+        let hosts = Self::unwired()?;
         hosts.wire()?;
         hosts.address_client()?;
         hosts.address_balancer()?;
         hosts.address_backends()?;
         hosts.await_wires()?;
         Ok(hosts)
+    }
+
+    /// The hosts without a wire between them.
+    pub(crate) fn unwired() -> Result<Self> {
+        Ok(Self {
+            client: Namespace::new("client")?,
+            balancer: Namespace::new("balancer")?,
+            backends: Namespace::new("backends")?,
+            edge: None,
+            inner: None,
+            at_vip: None,
+            apart: Vec::new(),
+            interfaces: &["eth0", "eth1"],
+        })
     }
 
     /// The client's other IPv4 addresses, for tests that need many clients: 198.18.9.1 and on, at most 250.
@@ -108,11 +128,7 @@ impl Hosts {
 
     fn wire(&self) -> Result<()> {
         for namespace in [&self.client, &self.balancer, &self.backends] {
-            // Without this an address may not be used for a second after it was added.
-            for scope in ["all", "default"] {
-                namespace.sysctl(&format!("ipv6/conf/{scope}/accept_dad"), "0")?;
-                namespace.sysctl(&format!("ipv4/conf/{scope}/rp_filter"), "0")?;
-            }
+            namespace.forget_delays()?;
         }
         for (outer, device) in [(&self.client, "eth0"), (&self.backends, "eth1")] {
             self.balancer.exec(&format!(
@@ -140,17 +156,21 @@ impl Hosts {
         let balancer = &self.balancer;
         balancer.sysctl("ipv4/ip_forward", "1")?;
         balancer.sysctl("ipv6/conf/all/forwarding", "1")?;
-        // ARP is answered for an address of any interface; neighbour discovery only on the one that has it.
-        balancer.ip(&format!(
-            "link set eth0 up\n\
+        balancer.ip("link set eth0 up\n\
              link set eth1 up\n\
              addr add 198.18.1.1/24 dev eth0\n\
              addr add 2001:db8:1::1/64 dev eth0 nodad\n\
              addr add 198.18.2.1/24 dev eth1\n\
              addr add 2001:db8:2::1/64 dev eth1 nodad\n\
-             route add 198.18.9.0/24 via 198.18.1.10\n\
-             addr add {VIP_V4}/32 dev lo\n\
-             addr add {VIP_V6}/128 dev eth0 nodad\n"
+             route add 198.18.9.0/24 via 198.18.1.10\n")?;
+        self.own_vips("eth0")
+    }
+
+    /// Gives the balancer the VIPs, so that it answers ARP and neighbour discovery for them on `device`.
+    pub(crate) fn own_vips(&self, device: &str) -> Result<()> {
+        // ARP is answered for an address of any interface; neighbour discovery only on the one that has it.
+        self.balancer.ip(&format!(
+            "addr add {VIP_V4}/32 dev lo\naddr add {VIP_V6}/128 dev {device} nodad\n"
         ))
     }
 
@@ -166,19 +186,26 @@ impl Hosts {
 
     /// Waits until the wires carry packets, which is a moment after they are up.
     fn await_wires(&self) -> Result<()> {
-        for (outer, gateway) in [
-            (&self.client, "198.18.1.1:9"),
-            (&self.backends, "198.18.2.1:9"),
-        ] {
-            let gateway: SocketAddr = gateway.parse()?;
-            // Nobody listens there: that the balancer says so has gone both ways.
-            let answers = || {
-                TcpStream::connect_timeout(&gateway, Duration::from_millis(50))
-                    .is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
-            };
-            let what = format!("{gateway} to answer {}", outer.name());
-            await_until(Duration::from_secs(10), &what, || outer.enter(answers))?;
-        }
-        Ok(())
+        await_answer(&self.client, "198.18.1.1")?;
+        await_answer(&self.backends, "198.18.2.1")
     }
+
+    /// Waits until client and backends reach the balancer's `address` through whatever lies between, and the client a
+    /// backend of each family.
+    pub(crate) fn await_path(&self, address: &str) -> Result<()> {
+        await_answer(&self.client, address)?;
+        await_answer(&self.client, &BACKENDS[0].v4.to_string())?;
+        await_answer(&self.client, &format!("[{}]", BACKENDS[0].v6))
+    }
+}
+
+/// Waits until `address` answers `host` that nobody listens at its port 9: that has gone both ways.
+fn await_answer(host: &Namespace, address: &str) -> Result<()> {
+    let target: SocketAddr = format!("{address}:9").parse()?;
+    let answers = || {
+        TcpStream::connect_timeout(&target, Duration::from_millis(50))
+            .is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+    };
+    let what = format!("{target} to answer {}", host.name());
+    await_until(Duration::from_secs(10), &what, || host.enter(answers))
 }

@@ -113,6 +113,52 @@ impl Namespace {
             .with_context(|| format!("cannot write {value} to {path}"))
     }
 
+    /// A counter of this host's stack: `Icmp` and `OutDestUnreachs`, say; of IPv6 where `group` ends in a 6.
+    pub fn count(&self, group: &str, counter: &str) -> Result<u64> {
+        let file = if group.ends_with('6') {
+            "snmp6"
+        } else {
+            "snmp"
+        };
+        let text = self
+            .enter(|| std::fs::read_to_string(format!("/proc/thread-self/net/{file}")))
+            .with_context(|| format!("cannot read {file}"))?;
+        let found = if file == "snmp6" {
+            // A line a counter: its name and its value.
+            let name = format!("{group}{counter}");
+            text.lines()
+                .filter_map(|line| line.split_once(char::is_whitespace))
+                .find(|(one, _)| *one == name)
+                .map(|(_, value)| value.trim())
+        } else {
+            // Two lines a group: names, then values.
+            let mut lines = text
+                .lines()
+                .filter_map(|line| line.split_once(": "))
+                .filter(|(one, _)| *one == group)
+                .map(|(_, rest)| rest.split(' '));
+            let (names, values) = (lines.next(), lines.next());
+            names
+                .zip(values)
+                .and_then(|(names, values)| names.zip(values).find(|(name, _)| *name == counter))
+                .map(|(_, value)| value)
+        };
+        found
+            .and_then(|value| value.parse().ok())
+            .with_context(|| format!("{file} has no {group} {counter}"))
+    }
+
+    /// Lets addresses be used at once, and packets come by any way; call it before there are devices.
+    pub(crate) fn forget_delays(&self) -> Result<()> {
+        for scope in ["all", "default"] {
+            // Without this an address may not be used for a second after it was added.
+            self.sysctl(&format!("ipv6/conf/{scope}/accept_dad"), "0")?;
+            self.sysctl(&format!("ipv4/conf/{scope}/rp_filter"), "0")?;
+        }
+        // No rescue for a TCP that is not told of a small MTU: what the splitter must do, nothing else does.
+        self.sysctl("ipv4/tcp_mtu_probing", "0")
+    }
+
     /// Runs `work` in this namespace, in a thread of its own; sockets that it opens stay in the namespace.
     pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         std::thread::scope(|scope| {

@@ -1,12 +1,15 @@
-//! A real web server: every backend answers HTTP with its own name.
+//! A real web server: every backend answers HTTP with its own name, serves the files that the lab offers, and keeps
+//! those that clients put.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::hosts::{BACKENDS, Backend, Hosts};
+use crate::hosts::{BACKENDS, Backend, Hosts, VIP_V4, VIP_V6};
+use crate::namespace::Namespace;
 use crate::process::ChildGuard;
 use crate::scratch::Scratch;
 use crate::wait::await_some;
@@ -19,16 +22,34 @@ const PORT: u16 = 80;
 pub struct Nginx {
     process: ChildGuard,
     // Dropped after the process.
-    _scratch: Scratch,
+    scratch: Scratch,
 }
 
 impl Nginx {
     /// Starts it, and returns once it answers.
     pub fn start(hosts: &Hosts) -> Result<Self> {
+        let servers: Vec<_> = BACKENDS
+            .iter()
+            .map(|backend| {
+                let at_vip = hosts.at_vip.is_some_and(|sole| sole.name == backend.name);
+                Server { backend, at_vip }
+            })
+            .collect();
+        Self::serve(&hosts.backends, &servers)
+    }
+
+    /// Starts the server of one backend on a host of its own, at its own addresses and at the VIPs.
+    pub fn start_apart(host: &Namespace, backend: &'static Backend) -> Result<Self> {
+        let at_vip = true;
+        Self::serve(host, &[Server { backend, at_vip }])
+    }
+
+    fn serve(host: &Namespace, servers: &[Server]) -> Result<Self> {
         let scratch = Scratch::new("nginx")?;
         let log = scratch.join("error.log");
-        let configuration = scratch.write("nginx.conf", &configuration())?;
-        let mut command = hosts.backends.command("nginx");
+        std::fs::create_dir(scratch.join("files")).context("cannot make a directory for files")?;
+        let configuration = scratch.write("nginx.conf", &configuration(servers))?;
+        let mut command = host.command("nginx");
         command
             .arg("-e")
             .arg(&log)
@@ -43,7 +64,9 @@ impl Nginx {
             Duration::from_secs(10),
             "nginx to answer",
             || match process.ended() {
-                Ok(None) => hosts.backends.enter(answers).then_some(Ok(())),
+                Ok(None) => host
+                    .enter(|| answers(servers[0].backend.v4))
+                    .then_some(Ok(())),
                 Ok(Some(status)) => {
                     let said = std::fs::read_to_string(&log).unwrap_or_default();
                     Some(Err(anyhow::anyhow!(
@@ -53,21 +76,22 @@ impl Nginx {
                 Err(error) => Some(Err(error)),
             },
         )??;
-        Ok(Self {
-            process,
-            _scratch: scratch,
-        })
+        Ok(Self { process, scratch })
     }
 
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.process.pid()
     }
+
+    /// Where a file lies that clients get, or have put, as `/files/NAME`.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.scratch.join("files").join(name)
+    }
 }
 
 /// All servers listen before the first one answers: one look is enough.
-fn answers() -> bool {
-    let address: Ipv4Addr = BACKENDS[0].v4;
+fn answers(address: Ipv4Addr) -> bool {
     TcpStream::connect_timeout(
         &SocketAddr::from((address, PORT)),
         Duration::from_millis(200),
@@ -75,8 +99,15 @@ fn answers() -> bool {
     .is_ok()
 }
 
-fn configuration() -> String {
-    let servers: String = BACKENDS.iter().map(server).collect();
+/// A backend's server, at its own addresses and, where backends answer from there, at the VIPs.
+#[derive(Clone, Copy, Debug)]
+struct Server {
+    backend: &'static Backend,
+    at_vip: bool,
+}
+
+fn configuration(servers: &[Server]) -> String {
+    let servers: String = servers.iter().map(Server::section).collect();
     // One process, so that one pid is all there is to end.
     format!(
         "daemon off;\nmaster_process off;\npid nginx.pid;\nuser root;\nworker_rlimit_nofile 65536;\n\
@@ -91,9 +122,19 @@ fn configuration() -> String {
     )
 }
 
-fn server(backend: &Backend) -> String {
-    let Backend { name, v4, v6 } = backend;
-    format!(
-        "server {{ listen {v4}:{PORT} backlog=4096; listen [{v6}]:{PORT} backlog=4096; return 200 \"{name}\\n\"; }}\n"
-    )
+impl Server {
+    fn section(&self) -> String {
+        let Backend { name, v4, v6 } = self.backend;
+        let mut listen =
+            format!("listen {v4}:{PORT} backlog=4096; listen [{v6}]:{PORT} backlog=4096;");
+        if self.at_vip {
+            listen += &format!(" listen {VIP_V4}:{PORT}; listen [{VIP_V6}]:{PORT};");
+        }
+        format!(
+            "server {{ {listen}\n\
+         location / {{ return 200 \"{name}\\n\"; }}\n\
+         location /peer {{ return 200 \"$remote_addr $remote_port\\n\"; }}\n\
+         location /files/ {{ root .; dav_methods PUT; client_max_body_size 0; }} }}\n"
+        )
+    }
 }

@@ -4,11 +4,13 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use crate::hosts::{VIP_V4, VIP_V6, backends_of};
+use crate::mode::Mode;
 
 /// A service over the lab's backends, rendered as YAML.
 #[derive(Clone, Debug)]
 pub struct Service {
     name: String,
+    mode: Mode,
     listeners: Vec<(IpAddr, u16, &'static str)>,
     tracks: Vec<(String, Option<String>)>,
     lines: Vec<String>,
@@ -30,6 +32,7 @@ impl Service {
             .collect();
         Self {
             name: name.to_owned(),
+            mode: Mode::Dnat,
             listeners: Vec::new(),
             tracks,
             lines: Vec::new(),
@@ -44,6 +47,12 @@ impl Service {
     /// Adds a listener.
     pub fn listener(mut self, vip: IpAddr, port: u16, protocol: &'static str) -> Self {
         self.listeners.push((vip, port, protocol));
+        self
+    }
+
+    /// Another mode than `dnat`.
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.mode = mode;
         self
     }
 
@@ -73,7 +82,7 @@ impl Service {
                 format_args!("    - {{vip: \"{vip}\", port: {port}, protocol: {protocol}}}"),
             );
         }
-        push(&mut yaml, format_args!("  mode: dnat"));
+        push(&mut yaml, format_args!("  mode: {}", self.mode.name()));
         for line in &self.lines {
             push(&mut yaml, format_args!("  {line}"));
         }

@@ -35,9 +35,14 @@ impl Site {
 
     /// A site whose agent has its own configuration.
     pub fn configured(configuration: &Configuration, service: &Service) -> Result<Self> {
-        let hosts = Hosts::new()?;
+        Self::on(Hosts::new()?, configuration, service)
+    }
+
+    /// A site on hosts of another topology.
+    pub fn on(hosts: Hosts, configuration: &Configuration, service: &Service) -> Result<Self> {
         let nginx = Nginx::start(&hosts)?;
-        let agent = Agent::start_with(&hosts, configuration)?;
+        let configuration = configuration.clone().interfaces(hosts.interfaces);
+        let agent = Agent::start_with(&hosts, &configuration)?;
         agent.apply(service)?;
         Ok(Self {
             agent,

@@ -1,7 +1,7 @@
 //! Datagram backends: `hello` is answered with `blue-1 hello`.
 
 use std::io::ErrorKind;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::hosts::{BACKENDS, Hosts};
+use crate::hosts::{BACKENDS, Hosts, VIP_V4, VIP_V6};
 
 /// How often an idle server looks whether it should end.
 const LOOK: Duration = Duration::from_millis(100);
@@ -29,8 +29,13 @@ impl UdpEcho {
             stop: Arc::clone(&stop),
             servers: Vec::new(),
         };
-        for backend in &BACKENDS {
-            for address in [IpAddr::from(backend.v4), IpAddr::from(backend.v6)] {
+        let own = BACKENDS
+            .iter()
+            .map(|one| (one, [one.v4.into(), one.v6.into()]));
+        // Where backends answer clients themselves, from the VIP.
+        let at_vip = hosts.at_vip.map(|one| (one, [VIP_V4, VIP_V6]));
+        for (backend, addresses) in own.chain(at_vip) {
+            for address in addresses {
                 let socket = hosts
                     .backends
                     .enter(|| open(SocketAddr::new(address, port)))?;
@@ -53,7 +58,7 @@ fn open(address: SocketAddr) -> Result<UdpSocket> {
 }
 
 fn answer(socket: &UdpSocket, name: &str, stop: &AtomicBool) {
-    let mut buffer = [0; 2048];
+    let mut buffer = vec![0; 65_536];
     while !stop.load(Ordering::Relaxed) {
         match socket.recv_from(&mut buffer) {
             Ok((length, client)) => {

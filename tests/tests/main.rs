@@ -8,10 +8,15 @@
 
 mod bad_input;
 mod cli;
+mod decap;
 mod drain;
+mod flood;
 mod hosts;
+mod kernels;
 mod lab_itself;
+mod memory;
 mod model;
+mod modes;
 mod packets;
 mod races;
 mod restart;

@@ -6,7 +6,8 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::build::{Profile, build};
-use crate::{privilege, setup, workspace};
+use crate::setup::{self, Scope};
+use crate::{privilege, workspace};
 
 /// Shows weights, a canary, a cutover under load, a drain and an undo, in network namespaces of its own
 #[derive(Debug, clap::Args)]
@@ -25,7 +26,7 @@ pub struct Arguments {
 /// Sets up, builds, and becomes the demo.
 pub fn run(arguments: &Arguments) -> Result<()> {
     privilege::check("demo")?;
-    setup::ensure(arguments.yes.into())?;
+    setup::ensure(arguments.yes.into(), Scope::ThisKernel)?;
     build(Profile::Release)?;
     let mut demo = Command::new(workspace::release_binary("splitter-demo")?);
     demo.args(arguments.hold.then_some("--hold"))

@@ -5,6 +5,7 @@ mod build;
 mod demo;
 mod dist;
 mod fuzz;
+mod kernels;
 mod lint;
 mod load;
 mod privilege;

@@ -8,6 +8,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use anyhow::{Result, bail};
 
+pub use packages::refresh_lists;
 use survey::Survey;
 
 /// Installs what is missing: the compiler and linker for XDP programs, and what the tests and the demo run
@@ -35,10 +36,19 @@ impl From<bool> for Consent {
 
 /// Installs, or says that there is nothing to do.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    if ensure(arguments.yes.into())? == Outcome::NothingMissing {
+    if ensure(arguments.yes.into(), Scope::WithKernels)? == Outcome::NothingMissing {
         println!("set-up: nothing is missing");
     }
     Ok(())
+}
+
+/// What the machine is to be fit for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// The build, the tests on this machine's kernel, the demo.
+    ThisKernel,
+    /// Tests on other kernels, too.
+    WithKernels,
 }
 
 /// What [`ensure`] found.
@@ -51,8 +61,8 @@ pub enum Outcome {
 }
 
 /// Says what is missing and why it is needed, asks, installs, and looks again.
-pub fn ensure(consent: Consent) -> Result<Outcome> {
-    let survey = Survey::take()?;
+pub fn ensure(consent: Consent, scope: Scope) -> Result<Outcome> {
+    let survey = Survey::take(scope)?;
     if survey.is_complete() {
         return Ok(Outcome::NothingMissing);
     }
@@ -65,7 +75,7 @@ pub fn ensure(consent: Consent) -> Result<Outcome> {
     packages::install(&survey)?;
     rust::install(&survey)?;
 
-    let left = Survey::take()?;
+    let left = Survey::take(scope)?;
     if left.is_complete() {
         return Ok(Outcome::Installed);
     }

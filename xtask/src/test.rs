@@ -5,7 +5,9 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::build::{Profile, build};
-use crate::{fuzz, privilege, setup, workspace};
+use crate::kernels::{self, Selection};
+use crate::setup::{self, Scope};
+use crate::{fuzz, privilege, workspace};
 
 /// Runs every test, the privileged ones in network namespaces of their own; fails loudly where it lacks privileges
 #[derive(Debug, clap::Args)]
@@ -16,6 +18,15 @@ pub struct Arguments {
     /// The full counts (1,000 weight changes, 20 kills, ...) instead of CI's reduced ones
     #[arg(long)]
     soak: bool,
+    /// Instead on Debian's kernels under qemu, on all or one of them: packets, and what other kernels alone can do
+    #[arg(
+        long,
+        value_name = "SERIES",
+        num_args = 0..=1,
+        default_missing_value = "all",
+        conflicts_with = "soak"
+    )]
+    kernels: Option<Selection>,
     /// Only tests with this in their name
     #[arg(value_name = "FILTER")]
     filter: Option<String>,
@@ -23,8 +34,12 @@ pub struct Arguments {
 
 /// Sets up, builds and tests.
 pub fn run(arguments: &Arguments) -> Result<()> {
+    if let Some(selection) = arguments.kernels {
+        setup::ensure(arguments.yes.into(), Scope::WithKernels)?;
+        return kernels::run(selection, arguments.filter.as_deref());
+    }
     privilege::check("test")?;
-    setup::ensure(arguments.yes.into())?;
+    setup::ensure(arguments.yes.into(), Scope::ThisKernel)?;
     // The tests start the real binaries, which cargo does not build for another package's tests.
     build(Profile::Debug)?;
     let runner = Runner::find()?;
@@ -103,6 +118,9 @@ impl Runner {
             }
         };
         command.args(&arguments.filter);
+        if self == Self::Cargo {
+            command.args(["--", "--skip", kernels::ONLY_THERE]);
+        }
         Ok(command)
     }
 }

@@ -20,6 +20,9 @@ pub const TARGET: &str = "bpfel-unknown-none";
 /// Name of the XDP program's binary target in the package `splitter-ebpf`.
 pub const PROGRAM: &str = "splitter-xdp";
 
+/// Name of the decapsulator's binary target there, an object of its own.
+pub const DECAPSULATOR: &str = "splitter-decap";
+
 /// What cures a missing piece, but for rustup's nightly, which is the person's own to install.
 const CURE: &str = "`cargo xtask setup` installs it";
 
@@ -136,7 +139,7 @@ impl Toolchain {
         Ok(Self { compiler, linker })
     }
 
-    /// The cargo command that builds the XDP program into `target_dir`, below the target's and the profile's name.
+    /// The cargo command that builds the XDP programs into `target_dir`, below the target's and the profile's name.
     ///
     /// `verb` is cargo's: `build` or `check`. `extra_flags` go to rustc besides those that the program needs.
     pub fn command(
@@ -176,6 +179,8 @@ impl Toolchain {
                 "splitter-ebpf",
                 "--bin",
                 PROGRAM,
+                "--bin",
+                DECAPSULATOR,
                 "--features",
                 "program",
             ])

@@ -43,7 +43,7 @@ pub fn learn<const V6: bool>(frame: &Frame, client: WireAddress) {
     let hop = hop_back(frame, frame.ingress());
     let first = hop.macs[0] as u64 | ((hop.macs[1] as u64) << 32);
     let second = hop.macs[2] as u64 | ((hop.ifindex as u64) << 32);
-    let vlan = frame.tag() as u64;
+    let vlan = frame.path_back().vlan as u64;
     if let Some(cell) = LEARNED_HOPS.get_ptr_mut(hash as u32 & (abi::LEARNED_HOPS as u32 - 1)) {
         // SAFETY: the look-up succeeded; `check` tells readers whether the words belong together.
         unsafe {

@@ -1,7 +1,7 @@
 //! The only place that touches packet memory.
 
-use super::hops;
 use super::outcome::Outcome;
+use super::{hops, vlan};
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_TX};
 use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::helpers::{
@@ -20,14 +20,14 @@ pub struct Frame {
     data: usize,
     end: usize,
     context: *mut xdp_md,
-    /// The VLAN tag that it came with and that was taken off, as [`Path::vlan`]; 0: none.
-    tag: u16,
+    /// The VLAN tag that it came with and that was taken off, as [`vlan::Untagged::Taken`] has it; 0: none.
+    tag: u32,
 }
 
 impl Frame {
-    /// The frame of `context`, which had `tag` (as [`Path::vlan`]).
+    /// The frame of `context`, which had `tag`.
     #[inline(always)]
-    pub fn new(context: *mut xdp_md, tag: u16) -> Self {
+    pub fn new(context: *mut xdp_md, tag: u32) -> Self {
         // SAFETY: a program's context is valid for as long as it runs.
         let (data, end) = unsafe { ((*context).data as usize, (*context).data_end as usize) };
         Self {
@@ -50,13 +50,13 @@ impl Frame {
     pub const fn path_back(&self) -> Path {
         Path {
             mtu: 0,
-            vlan: self.tag,
+            vlan: vlan::path_of(self.tag),
         }
     }
 
-    /// The tag that it came with, as [`Path::vlan`].
+    /// The tag that it came with; 0: none.
     #[inline(always)]
-    pub const fn tag(&self) -> u16 {
+    pub const fn tag(&self) -> u32 {
         self.tag
     }
 
@@ -69,7 +69,11 @@ impl Frame {
     /// Sends the frame, addressed already, where `outcome` says.
     #[inline(always)]
     pub fn transmit(&mut self, outcome: Outcome) -> u32 {
-        if outcome.vlan() != 0 && super::vlan::put_tag(self.context, outcome.vlan().into()) != 0 {
+        let path = Path {
+            mtu: 0,
+            vlan: outcome.vlan(),
+        };
+        if path.vlan != 0 && vlan::put_tag(self.context, path.tag().into()) != 0 {
             return XDP_DROP;
         }
         let ifindex = outcome.detail();

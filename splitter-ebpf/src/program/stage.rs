@@ -13,7 +13,7 @@ pub fn go_on(frame: &Frame, stage: Stage) -> Outcome {
     if let Some(tag) = PASSED_TAG.get_ptr_mut(0) {
         // SAFETY: the look-up succeeded and the value is this CPU's own; nothing is left to be dropped.
         unsafe {
-            *tag = frame.tag().into();
+            *tag = frame.tag();
             STAGES.tail_call(&XdpContext::new(frame.context()), stage as u32);
         }
     }
@@ -44,6 +44,6 @@ pub fn to_tell() -> Outcome {
 /// The frame that the program before left.
 #[inline(always)]
 pub fn taken_over(ctx: &XdpContext) -> Frame {
-    let tag = PASSED_TAG.get(0).map_or(0, |tag| *tag as u16);
+    let tag = PASSED_TAG.get(0).map_or(0, |tag| *tag);
     Frame::new(ctx.ctx, tag)
 }

@@ -15,13 +15,16 @@ const ETHERTYPE_VLAN: u16 = 0x8100_u16.to_be();
 const TAG: usize = 4;
 /// Says that a tag was taken off.
 const TAKEN: u64 = 1 << 32;
+/// Marks the tag of a frame that had one.
+const PRESENT: u32 = 1 << 16;
 
 /// What became of a tagged frame.
 pub enum Untagged {
     /// It meets this verdict as it is.
     Verdict(Outcome),
-    /// Its tag, control information in host order, was taken off.
-    Taken(u16),
+    /// It was taken off: its control information (priority and VLAN id) in host order, and a bit above that
+    /// says that there was one.
+    Taken(u32),
 }
 
 /// Takes the tag off a frame that may concern us.
@@ -31,14 +34,18 @@ pub fn untag(context: *mut xdp_md) -> Untagged {
     if answer & TAKEN == 0 {
         Untagged::Verdict(Outcome(answer))
     } else {
-        Untagged::Taken(answer as u16)
+        Untagged::Taken(PRESENT | (answer & 0xffff) as u32)
     }
 }
 
-/// The tag of a frame as [`Path::vlan`] has it.
+/// A frame's tag as [`Path::vlan`] has it.
 #[inline(always)]
-pub const fn path_of(control: u16) -> u16 {
-    Path::tagged(control)
+pub const fn path_of(tag: u32) -> u16 {
+    if tag == 0 {
+        0
+    } else {
+        Path::tagged(tag as u16)
+    }
 }
 
 /// Takes the tag off. Gives back [`TAKEN`] and its control information, or a verdict.
@@ -89,10 +96,11 @@ fn concerns(tagged: &Tagged) -> bool {
     }
 }
 
-/// Puts the tag of a path on a frame, given as [`Path::vlan`]. Gives back 0, or 1 if there was no room.
+/// Puts a tag on a frame, whose control information (host order) is in the low 16 bits. Gives back 0, or 1
+/// if there was no room.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn put_tag(context: *mut xdp_md, vlan: u32) -> u64 {
+pub extern "C" fn put_tag(context: *mut xdp_md, control: u32) -> u64 {
     if !grow_head(context, TAG as i32) {
         return 1;
     }
@@ -105,10 +113,6 @@ pub extern "C" fn put_tag(context: *mut xdp_md, vlan: u32) -> u64 {
     frame.set_word(4, second);
     frame.set_word(8, third);
     frame.set_half(12, ETHERTYPE_VLAN);
-    let path = Path {
-        mtu: 0,
-        vlan: vlan as u16,
-    };
-    frame.set_half(14, path.tag().to_be());
+    frame.set_half(14, (control as u16).to_be());
     0
 }

@@ -4,15 +4,17 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use splitter_user::config::Config;
-use splitter_user::daemon;
+use splitter_user::{daemon, decap};
 use tracing_subscriber::EnvFilter;
 
 /// Splits the traffic of this host's listeners with XDP. Stopping it leaves the data plane running.
 #[derive(Debug, Parser)]
 #[command(
     version,
+    args_conflicts_with_subcommands = true,
+    max_term_width = 120,
     after_help = "Logs go to standard error; RUST_LOG=debug says more."
 )]
 struct Arguments {
@@ -30,6 +32,14 @@ struct Arguments {
     /// and every flow is cut.
     #[arg(long, conflicts_with = "check_config")]
     detach: bool,
+    #[command(subcommand)]
+    part: Option<Part>,
+}
+
+/// What else this binary is.
+#[derive(Debug, Subcommand)]
+enum Part {
+    Decap(decap::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -53,7 +63,7 @@ fn main() -> ExitCode {
         .with_target(false)
         .init();
     match run(&arguments) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("splitterd: {error}");
             ExitCode::FAILURE
@@ -61,23 +71,27 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &Arguments) -> anyhow::Result<()> {
+fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    if let Some(Part::Decap(arguments)) = &arguments.part {
+        return Ok(decap::perform(arguments)?);
+    }
     let config = Config::from_path(&arguments.config)?;
     if arguments.check_config {
         for warning in config.warnings() {
             eprintln!("warning: {warning}");
         }
         println!("{} is a valid configuration", arguments.config.display());
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
     if arguments.detach {
         daemon::detach(&config)?;
         println!("detached: the program is off all interfaces");
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()?;
-    Ok(runtime.block_on(daemon::run(config))?)
+    runtime.block_on(daemon::run(config))?;
+    Ok(ExitCode::SUCCESS)
 }

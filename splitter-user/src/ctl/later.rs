@@ -4,7 +4,6 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 /// Verbs to come, with what brings them.
 const VERBS: &[(&str, &[&str])] = &[
-    ("the other forwarding modes", &["backend-setup"]),
     (
         "histories, policies and life of backends",
         &[

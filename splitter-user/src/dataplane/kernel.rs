@@ -1,11 +1,11 @@
 //! The XDP program's maps.
 
 use std::collections::BTreeMap;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::Duration;
 
 use aya::Pod;
-use aya::maps::{HashMap, Map, MapData, PerCpuArray, PerCpuValues};
+use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
 use aya::programs::Xdp;
 use splitter_ebpf::abi::{
     BackendCounters, MAX_SERVICES, NAT_POOLS, ROWS, SplitTable, TABLES, TrackTable, Verdicts,
@@ -17,13 +17,9 @@ use splitter_ebpf::verdict::REASONS;
 use super::endpoints::EndpointTable;
 use super::mapping::Mapping;
 use super::memory::no_memory;
+use super::shape::Shape;
 use super::{DataPlane, PlaneError, ServiceTables, Tables, TrackUpdate, sys};
 use crate::loader::{Keys, LoadError, Loaded, TickRate, read_clock};
-
-/// `BPF_F_MMAPABLE` (include/uapi/linux/bpf.h).
-const MMAPABLE: u32 = 1 << 10;
-/// `BPF_MAP_TYPE_ARRAY` (as above).
-const BPF_MAP_TYPE_ARRAY: u32 = 2;
 
 /// A plain value of the contract, as aya wants it marked.
 #[repr(transparent)]
@@ -39,13 +35,15 @@ pub struct Kernel {
     loaded: Loaded,
     splits: MapData,
     tracks: MapData,
+    split_shape: Shape,
+    track_shape: Shape,
     verdicts: PerCpuArray<MapData, Plain<Verdicts>>,
     counters: PerCpuArray<MapData, Plain<BackendCounters>>,
     vlans: HashMap<MapData, u32, Plain<VlanDevice>>,
     rate: TickRate,
 }
 
-fn aya(action: &'static str) -> impl Fn(aya::maps::MapError) -> PlaneError {
+fn aya(action: &'static str) -> impl Fn(MapError) -> PlaneError {
     move |error| PlaneError::Aya {
         action,
         message: error.to_string(),
@@ -59,7 +57,7 @@ fn mapped<T: Copy>(
 ) -> Result<Mapping<T>, LoadError> {
     let data = loaded.take_array(name)?;
     Mapping::of_map(data.fd().as_fd(), entries)
-        .map_err(|error| LoadError::Map(aya::maps::MapError::IoError(error)))
+        .map_err(|error| LoadError::Map(MapError::IoError(error)))
 }
 
 impl Kernel {
@@ -106,6 +104,8 @@ impl Kernel {
             loaded,
             splits,
             tracks,
+            split_shape: shape::<SplitTable>()?,
+            track_shape: shape::<TrackTable>()?,
             verdicts,
             counters,
             vlans,
@@ -143,18 +143,17 @@ fn outer(map: Map, name: &'static str) -> Result<MapData, LoadError> {
     }
 }
 
-/// A fresh mappable array of `entries` values, and its mapping.
-fn inner<T: Copy>(entries: usize) -> Result<(MapData, Mapping<T>), PlaneError> {
-    let size = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    let definition = aya_obj::Map::new_from_params(
-        BPF_MAP_TYPE_ARRAY,
-        4,
-        size(size_of::<T>()),
-        size(entries),
-        MMAPABLE,
-    );
-    let map = MapData::create(definition, "table", None).map_err(aya("create a table"))?;
-    let mapping = Mapping::of_map(map.fd().as_fd(), entries).map_err(no_memory)?;
+fn shape<T>() -> Result<Shape, LoadError> {
+    Shape::new(size_of::<T>()).map_err(|error| LoadError::Map(MapError::IoError(error)))
+}
+
+/// A fresh table, and its mapping.
+fn inner<T: Copy>(shape: &Shape, entries: usize) -> Result<(OwnedFd, Mapping<T>), PlaneError> {
+    let map = shape.create(entries).map_err(|source| PlaneError::Map {
+        action: "create a table",
+        source,
+    })?;
+    let mapping = Mapping::of_map(map.as_fd(), entries).map_err(no_memory)?;
     Ok((map, mapping))
 }
 
@@ -173,14 +172,14 @@ impl DataPlane for Kernel {
         }
         let mut fresh = Vec::new();
         for set in sets {
-            let (map, mapping) = inner::<SplitTable>(TABLES)?;
+            let (map, mapping) = inner::<SplitTable>(&self.split_shape, TABLES)?;
             for (table, header, slots) in &set.tables {
                 super::tables::fill_split(&mapping, *table, header, slots.as_bytes());
             }
             fresh.push((set.service, map, mapping));
         }
         let keys: Vec<u32> = fresh.iter().map(|(id, ..)| u32::from(*id)).collect();
-        let maps: Vec<_> = fresh.iter().map(|(_, map, _)| map.fd().as_fd()).collect();
+        let maps: Vec<_> = fresh.iter().map(|(_, map, _)| map.as_fd()).collect();
         sys::update_batch(self.splits.fd().as_fd(), &keys, &maps).map_err(|source| {
             PlaneError::Map {
                 action: "give services their split tables",
@@ -210,7 +209,7 @@ impl DataPlane for Kernel {
         for (index, entries) in updates {
             match entries {
                 Some(entries) => {
-                    let (map, mapping) = inner::<TrackTable>(1)?;
+                    let (map, mapping) = inner::<TrackTable>(&self.track_shape, 1)?;
                     super::tables::fill_track(&mapping, &entries);
                     fresh.push((index, map, mapping));
                 }
@@ -219,7 +218,7 @@ impl DataPlane for Kernel {
         }
         if !fresh.is_empty() {
             let keys: Vec<u32> = fresh.iter().map(|(index, ..)| *index).collect();
-            let maps: Vec<_> = fresh.iter().map(|(_, map, _)| map.fd().as_fd()).collect();
+            let maps: Vec<_> = fresh.iter().map(|(_, map, _)| map.as_fd()).collect();
             // Waits for a grace period before it returns (kernel/bpf/syscall.c, maybe_wait_bpf_programs).
             sys::update_batch(self.tracks.fd().as_fd(), &keys, &maps).map_err(|source| {
                 PlaneError::Map {

@@ -6,10 +6,14 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
+const BPF_MAP_CREATE: libc::c_long = 0;
 const BPF_MAP_DELETE_ELEM: libc::c_long = 3;
 const BPF_OBJ_GET: libc::c_long = 7;
+const BPF_BTF_LOAD: libc::c_long = 18;
 const BPF_MAP_UPDATE_BATCH: libc::c_long = 26;
 const BPF_LINK_DETACH: libc::c_long = 34;
+const BPF_MAP_TYPE_ARRAY: u32 = 2;
+const BPF_F_MMAPABLE: u32 = 1 << 10;
 const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
 
 /// `union bpf_attr` of the batch commands (include/uapi/linux/bpf.h).
@@ -46,6 +50,37 @@ struct ObjectAttr {
     flags: u32,
 }
 
+/// `union bpf_attr` of BPF_BTF_LOAD.
+#[repr(C, align(8))]
+#[derive(Default)]
+struct TypesAttr {
+    types: u64,
+    log: u64,
+    size: u32,
+    log_size: u32,
+    log_level: u32,
+    padding: u32,
+}
+
+/// `union bpf_attr` of BPF_MAP_CREATE, as far as a typed array needs it.
+#[repr(C, align(8))]
+#[derive(Default)]
+struct MapAttr {
+    map_type: u32,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
+    flags: u32,
+    inner_map_fd: u32,
+    numa_node: u32,
+    name: [u8; 16],
+    ifindex: u32,
+    types_fd: u32,
+    key_type: u32,
+    value_type: u32,
+    padding: u32,
+}
+
 /// `union bpf_attr` of BPF_LINK_DETACH.
 #[repr(C)]
 #[derive(Default)]
@@ -71,8 +106,49 @@ fn bpf<T>(command: libc::c_long, attr: &mut T) -> io::Result<libc::c_long> {
     }
 }
 
+/// The descriptor that a command gave back.
+fn owned(fd: libc::c_long) -> io::Result<OwnedFd> {
+    let fd = RawFd::try_from(fd).map_err(io::Error::other)?;
+    // SAFETY: the kernel has just given it to nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
 fn descriptor(fd: BorrowedFd<'_>) -> u32 {
     u32::try_from(fd.as_raw_fd()).unwrap_or(u32::MAX)
+}
+
+/// Tells the kernel types, in its own format (Documentation/bpf/btf.rst).
+pub fn load_types(types: &[u8]) -> io::Result<OwnedFd> {
+    let mut attr = TypesAttr {
+        types: types.as_ptr().addr() as u64,
+        size: u32::try_from(types.len()).unwrap_or(u32::MAX),
+        ..TypesAttr::default()
+    };
+    owned(bpf(BPF_BTF_LOAD, &mut attr)?)
+}
+
+/// A fresh, mappable array, whose key and value have these types of `types`.
+pub fn create_array(
+    value_size: u32,
+    entries: u32,
+    types: impl AsFd,
+    [key_type, value_type]: [u32; 2],
+) -> io::Result<OwnedFd> {
+    let mut name = [0; 16];
+    name[..5].copy_from_slice(b"table");
+    let mut attr = MapAttr {
+        map_type: BPF_MAP_TYPE_ARRAY,
+        key_size: 4,
+        value_size,
+        max_entries: entries,
+        flags: BPF_F_MMAPABLE,
+        name,
+        types_fd: descriptor(types.as_fd()),
+        key_type,
+        value_type,
+        ..MapAttr::default()
+    };
+    owned(bpf(BPF_MAP_CREATE, &mut attr)?)
 }
 
 /// Puts `inner[i]` at `keys[i]` of an array of maps, for one grace period in all (kernel commit
@@ -110,10 +186,7 @@ pub fn detach_link(pin: &Path) -> io::Result<()> {
         path: path.as_ptr().addr() as u64,
         ..ObjectAttr::default()
     };
-    let fd = bpf(BPF_OBJ_GET, &mut attr)?;
-    let fd = RawFd::try_from(fd).map_err(io::Error::other)?;
-    // SAFETY: the kernel has just given it to nobody else.
-    let link = unsafe { OwnedFd::from_raw_fd(fd) };
+    let link = owned(bpf(BPF_OBJ_GET, &mut attr)?)?;
     let mut attr = LinkAttr {
         link_fd: descriptor(link.as_fd()),
     };

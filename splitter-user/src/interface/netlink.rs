@@ -11,7 +11,7 @@ use rtnetlink::sys::{Socket, SocketAddr};
 const LARGEST: usize = 65_536;
 
 /// Lists what `question` asks for.
-pub(super) fn dump(question: RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
+pub(crate) fn dump(question: RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
     let mut socket = Socket::new(NETLINK_ROUTE)?;
     socket.bind_auto()?;
     socket.connect(&SocketAddr::new(0, 0))?;

@@ -44,7 +44,7 @@ pub enum AttachError {
     /// The kernel refused.
     #[error(
         "cannot attach XDP to {interface} in {mode:?} mode: {message}; a driver without native XDP needs \
-         xdp_mode = \"generic\" or \"auto\""
+         the mode \"generic\" or \"auto\""
     )]
     Refused {
         /// The interface.
@@ -89,20 +89,30 @@ pub fn attach(
     interfaces: &[String],
     mode: Mode,
 ) -> Result<Vec<Attached>, AttachError> {
+    attach_program(kernel.program()?, links, interfaces, mode)
+}
+
+/// The same for any program.
+///
+/// # Errors
+/// As for [`attach`].
+pub fn attach_program(
+    program: &mut Xdp,
+    links: &Path,
+    interfaces: &[String],
+    mode: Mode,
+) -> Result<Vec<Attached>, AttachError> {
     // All of them are looked at before the first is touched.
     let found = interfaces
         .iter()
         .map(|name| Interface::find(name))
         .collect::<Result<Vec<_>, _>>()?;
     for interface in &found {
-        let ours: Vec<u32> = pinned(&links.join(pin_name(&interface.name)))
-            .and_then(|link| link.info().ok())
-            .map(|link| link.program_id())
+        let ours: Vec<u32> = pinned_program(&links.join(pin_name(&interface.name)))
             .into_iter()
             .collect();
         interface.refuse_foreign_program(&ours)?;
     }
-    let program = kernel.program()?;
     let attached = found
         .into_iter()
         .map(|interface| attach_one(program, links, interface, mode))
@@ -224,6 +234,11 @@ fn with_cause(error: &dyn std::error::Error) -> String {
     }
 }
 
+/// The program that the link pinned at `path` carries, by number.
+pub(crate) fn pinned_program(path: &Path) -> Option<u32> {
+    Some(pinned(path)?.info().ok()?.program_id())
+}
+
 fn pinned(path: &Path) -> Option<FdLink> {
     path.exists()
         .then(|| PinnedLink::from_pin(path).ok().map(FdLink::from))
@@ -231,7 +246,7 @@ fn pinned(path: &Path) -> Option<FdLink> {
 }
 
 /// Takes the program of a pinned link off its interface, and the pin away.
-pub(super) fn end_link(path: &Path) -> std::io::Result<()> {
+pub(crate) fn end_link(path: &Path) -> std::io::Result<()> {
     if let Err(error) = detach_link(path) {
         // Its interface may be gone, and the link with it; the pin goes in any case.
         tracing::debug!(path = %path.display(), %error, "cannot end a link");

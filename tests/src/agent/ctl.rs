@@ -1,5 +1,7 @@
 //! What operators do to an agent.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -51,6 +53,35 @@ impl Agent {
         self.json(&format!("get services {name}"))
     }
 
+    /// The metrics, as Prometheus reads them from the default address.
+    pub fn metrics(&self) -> Result<String> {
+        self.balancer.enter(|| {
+            let mut stream = TcpStream::connect(("127.0.0.1", 9901))?;
+            stream.write_all(b"GET /metrics HTTP/1.0\r\nHost: metrics\r\n\r\n")?;
+            let mut text = String::new();
+            stream.read_to_string(&mut text)?;
+            Ok(text)
+        })
+    }
+
+    /// How many packets have met the verdict with this reason, as the metrics say it.
+    pub fn verdicts(&self, reason: &str) -> Result<u64> {
+        let metrics = self.metrics()?;
+        let label = format!("reason=\"{reason}\"");
+        counts(&metrics, &label)
+            .next()
+            .map(|(_, count)| count)
+            .with_context(|| format!("the metrics have no verdicts with {label}:\n{metrics}"))
+    }
+
+    /// The lines of the metrics that count dropped packets, of those reasons that have any.
+    pub fn drops(&self) -> Result<Vec<String>> {
+        Ok(counts(&self.metrics()?, "verdict=\"drop\"")
+            .filter(|(_, count)| *count > 0)
+            .map(|(line, _)| line.to_owned())
+            .collect())
+    }
+
     /// The number of pinned flows of a track, as `get services` says it (at most a second old).
     pub fn flows_of(&self, service: &str, track: &str) -> Result<u64> {
         let service = self.service(service)?;
@@ -65,4 +96,12 @@ impl Agent {
             .as_u64()
             .context("a track without a number of flows")
     }
+}
+
+/// The lines of verdicts with `label`, and their counts.
+fn counts<'a>(metrics: &'a str, label: &'a str) -> impl Iterator<Item = (&'a str, u64)> {
+    metrics
+        .lines()
+        .filter(move |line| line.starts_with("splitter_verdicts_total{") && line.contains(label))
+        .filter_map(|line| Some((line, line.rsplit(' ').next()?.parse().ok()?)))
 }

@@ -1,8 +1,9 @@
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::process::Command;
 use std::{io, ptr};
 
-use anyhow::{Context as _, Result};
-use aya::programs::Xdp;
+use anyhow::{Context as _, Result, bail};
+use aya::programs::{Xdp, loaded_programs};
 
 /// `XDP_DROP` (include/uapi/linux/bpf.h).
 pub const DROP: u32 = 1;
@@ -55,6 +56,28 @@ impl Runner {
     /// If there are no more file descriptors.
     pub fn of(program: &Xdp) -> Result<Self> {
         Ok(Self(program.fd()?.as_fd().try_clone_to_owned()?))
+    }
+
+    /// A handle on the program that is attached to an interface of this thread's network.
+    ///
+    /// # Errors
+    /// If there is none, and what the kernel says.
+    pub fn attached_to(interface: &str) -> Result<Self> {
+        let output = Command::new("ip")
+            .args(["-json", "link", "show", "dev", interface])
+            .output()
+            .context("run ip(8)")?;
+        let links: serde_json::Value = serde_json::from_slice(&output.stdout)
+            .with_context(|| format!("ip(8) on {interface}"))?;
+        let id = links[0]["xdp"]["prog"]["id"].as_u64();
+        let id = id.with_context(|| format!("no XDP program is attached to {interface}"))?;
+        for program in loaded_programs() {
+            let program = program?;
+            if u64::from(program.id()) == id {
+                return Ok(Self(program.fd()?.as_fd().try_clone_to_owned()?));
+            }
+        }
+        bail!("the XDP program {id} of {interface} is gone")
     }
 
     /// Another handle on the same program.

@@ -1,11 +1,11 @@
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use splitter_ebpf::abi::{
-    Affinity, Backend, Binding, Endpoint, EndpointKind, Hop, Listener, Pair, Reply, SplitHeader,
-    TRACKS, track_table_index,
+    Affinity, Backend, Binding, Endpoint, EndpointKind, Hop, Listener, Mode, NatPool, Pair, Path,
+    Reply, SplitHeader, TRACKS, Tunnel, track_table_index,
 };
 use splitter_ebpf::hash::derive;
 use splitter_ebpf::wire::{Family, WireAddress, WirePort};
@@ -43,6 +43,7 @@ pub struct Server {
     address: IpAddr,
     port: u16,
     hop: Hop,
+    path: Path,
 }
 
 impl Server {
@@ -54,6 +55,7 @@ impl Server {
             address: address.ip(),
             port: address.port(),
             hop,
+            path: Path::default(),
         }
     }
 
@@ -72,6 +74,13 @@ impl Server {
         self.hop.ifindex = ifindex;
         self
     }
+
+    /// The same, over a link that asks this of packets.
+    #[must_use]
+    pub const fn by(mut self, path: Path) -> Self {
+        self.path = path;
+        self
+    }
 }
 
 /// A service to be.
@@ -81,6 +90,9 @@ pub struct Plan {
     tracks: Vec<Vec<Server>>,
     slots: Slots,
     header: SplitHeader,
+    mode: Mode,
+    /// What clients are translated to, and the ports there.
+    pool: (Vec<IpAddr>, std::ops::Range<u16>),
 }
 
 impl Plan {
@@ -100,7 +112,24 @@ impl Plan {
             tracks: Vec::new(),
             slots: all(0),
             header,
+            mode: Mode::Dnat,
+            pool: (Vec::new(), 0..0),
         }
+    }
+
+    /// With its backends reached in this mode.
+    #[must_use]
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// With clients translated to these addresses and ports.
+    #[must_use]
+    pub fn translated_to(mut self, addresses: &[&str], ports: std::ops::Range<u16>) -> Self {
+        let parsed = |at: &&str| at.parse().unwrap_or_else(|error| panic!("{at:?}: {error}"));
+        self.pool = (addresses.iter().map(parsed).collect(), ports);
+        self.mode(Mode::FullNat)
     }
 
     /// Listens there, for this IP protocol.
@@ -195,7 +224,41 @@ impl Rig {
         Ok(service)
     }
 
+    /// The pools of a plan, by family: 0 where there is none.
+    fn pools_of(&mut self, plan: &Plan) -> Result<[u16; 2]> {
+        let (addresses, ports) = &plan.pool;
+        let mut indexes = [0; 2];
+        for family in Family::ALL {
+            let of_family = || addresses.iter().filter(|ip| Family::of(ip) == family);
+            if of_family().next().is_none() {
+                continue;
+            }
+            self.pools += 1;
+            let mut pool = NatPool {
+                count: u32::try_from(of_family().count())?,
+                first_port: ports.start.into(),
+                ports: u32::try_from(ports.len())?,
+                family: u32::from(family as u8),
+                ..NatPool::default()
+            };
+            for (place, address) in pool.addresses.iter_mut().zip(of_family()) {
+                *place = (*address).into();
+            }
+            self.tables().write_nat_pool(self.pools, pool);
+            indexes[family.index() as usize] = self.pools;
+        }
+        Ok(indexes)
+    }
+
     fn backends_of(&mut self, service: u16, plan: &Plan) -> Result<Vec<Vec<u16>>> {
+        let pools = self.pools_of(plan)?;
+        self.tables().set_tunnel(Tunnel {
+            prefix_v6: WireAddress::from(Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 0)),
+            mask_v6: 0,
+            prefix_v4: WireAddress::from(Ipv4Addr::new(198, 19, 0, 0)).0[0],
+            mask_v4: WireAddress::prefix_mask(16, Family::V4).0[0],
+            reserved: [0; 5],
+        });
         let (mut ids, mut updates) = (Vec::new(), Vec::new());
         for (number, track) in plan.tracks.iter().enumerate() {
             let mut of_track = Vec::new();
@@ -206,6 +269,9 @@ impl Rig {
                     Backend {
                         address: server.address.into(),
                         port: WirePort::new(server.port),
+                        mode: plan.mode as u8,
+                        pool: pools[Family::of(&server.address).index() as usize],
+                        paths: [server.path; 2],
                         hops: [server.hop; 2],
                         ..Backend::default()
                     },
@@ -287,20 +353,32 @@ impl Rig {
             .zip(service.backends.iter().flatten())
         {
             let family = Family::of(&server.address);
-            if family != Family::of(&at.ip()) {
+            if family != Family::of(&at.ip()) || Mode::one_way(plan.mode as u8) {
                 continue;
             }
+            let tables = self.plane.tables_mut();
+            tables.endpoints.insert(Endpoint {
+                address: server.address.into(),
+                meta: Endpoint::meta_of(WirePort(0), 0, family),
+                kind: EndpointKind::Address as u32,
+                id: 0,
+            })?;
             let port = if server.port == 0 {
                 at.port()
             } else {
                 server.port
             };
             let next = u32::try_from(self.replies.len()).context("few replies")?;
-            let (index, pairs) = self
+            let (index, pairs, kind) = self
                 .replies
                 .entry((server.address, port, protocol))
-                .or_insert_with(|| (next, Vec::new()));
-            pairs.push(Pair::new(listener, *id));
+                .or_insert_with(|| (next, Vec::new(), EndpointKind::Backend));
+            if plan.mode == Mode::FullNat {
+                *kind = EndpointKind::Translated;
+            } else {
+                pairs.push(Pair::new(listener, *id));
+            }
+            let kind = *kind;
             if pairs.iter().any(|pair| pair.listener() != listener) {
                 shared.extend(pairs.iter().map(|pair| pair.backend()));
             }
@@ -309,7 +387,7 @@ impl Rig {
             let (index, tables) = (*index, self.plane.tables_mut());
             tables.write_reply(index, reply);
             let meta = Endpoint::meta_of(WirePort::new(port), protocol, family);
-            let (address, kind) = (server.address.into(), EndpointKind::Backend as u32);
+            let (address, kind) = (server.address.into(), kind as u32);
             tables.endpoints.insert(Endpoint {
                 address,
                 meta,

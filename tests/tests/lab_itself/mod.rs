@@ -1,5 +1,8 @@
 //! The lab without an agent: what it measures later must not be its own doing.
 
+mod datagrams;
+mod topology;
+
 use std::net::{IpAddr, UdpSocket};
 use std::time::Duration;
 

@@ -66,9 +66,9 @@ fn what_is_not_ours_keeps_its_tag() -> Result<()> {
     let mut rig = Rig::new()?;
     web(&mut rig)?;
     for family in 0..2 {
-        let foreign = tagged(tcp(CLIENT[family], ELSEWHERE[family]).frame(), 42);
+        let foreign = tagged(tcp(CLIENT[family], ELSEWHERE[family]).frame(), 0x602a);
         // From a backend, but of no flow: the tag is off by the time that is known.
-        let direct = tagged(tcp(BACKEND[family], ELSEWHERE[family]).frame(), 42);
+        let direct = tagged(tcp(BACKEND[family], ELSEWHERE[family]).frame(), 0x602a);
         let rows = [
             untouched("foreign", foreign, Reason::Foreign),
             untouched("direct", direct, Reason::BackendDirect),

@@ -33,9 +33,7 @@ pub fn install(survey: &Survey) -> Result<()> {
     if packages.is_empty() {
         return Ok(());
     }
-    workspace::step("package lists", || {
-        workspace::run(as_root("apt-get").args(["update", "--quiet", "--quiet"]))
-    })?;
+    refresh_lists()?;
     if survey.compiler && !is_offered("libstd-rust-web-dev-bpf") {
         bail!(
             "this distribution has no Rust compiler for BPF; install by hand:\n{}",
@@ -64,6 +62,13 @@ pub fn install(survey: &Survey) -> Result<()> {
             switch_nginx_off()?;
         }
         Ok(())
+    })
+}
+
+/// Asks Debian which packages there are.
+pub fn refresh_lists() -> Result<()> {
+    workspace::step("package lists", || {
+        workspace::run(as_root("apt-get").args(["update", "--quiet", "--quiet"]))
     })
 }
 

@@ -2,10 +2,11 @@
 
 use std::env;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Result;
 
+use super::Scope;
 use crate::lint::DEBIAN_CLIPPY;
 use crate::toolchain::{self, CHOICE, Compiler};
 use crate::workspace;
@@ -50,6 +51,13 @@ const TOOLS: [Tool; 5] = [
     },
 ];
 
+/// For tests on other kernels.
+const EMULATOR: Tool = Tool {
+    program: "qemu-system-x86_64",
+    package: "qemu-system-x86",
+    why: "runs tests on Debian's kernels (`cargo xtask test --kernels`)",
+};
+
 /// What is missing.
 #[derive(Debug)]
 pub struct Survey {
@@ -76,7 +84,7 @@ pub const LLVM: &str = "/usr/lib/llvm-22";
 
 impl Survey {
     /// Looks at the machine; changes nothing.
-    pub fn take() -> Result<Self> {
+    pub fn take(scope: Scope) -> Result<Self> {
         let compiler = Compiler::find();
         if let (Err(error), false) = (&compiler, choice_is_known()) {
             return Err(error.clone().into());
@@ -88,7 +96,8 @@ impl Survey {
         Ok(Self {
             tools: TOOLS
                 .into_iter()
-                .filter(|tool| find(tool.program).is_none())
+                .chain((scope == Scope::WithKernels).then_some(EMULATOR))
+                .filter(|tool| workspace::find_program(tool.program).is_none())
                 .collect(),
             nightly,
             compiler: compiler.is_err(),
@@ -170,14 +179,6 @@ fn choice_is_known() -> bool {
 /// Whether the person wants rustup's nightly rather than Debian's compiler.
 fn nightly_is_chosen() -> bool {
     env::var(CHOICE).is_ok_and(|choice| choice == "nightly")
-}
-
-fn find(program: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path)
-        .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
-        .map(|folder| folder.join(program))
-        .find(|candidate| candidate.is_file())
 }
 
 fn missing_components() -> Result<Vec<&'static str>> {

@@ -1,0 +1,52 @@
+//! Backends that `splitterctl backend-setup --apply` has set up, and nobody else.
+
+use anyhow::Result;
+use lab::{BackendSetup, Blob, Configuration, MB, Mode, SOLE, Topology, VIP_V4, VIP_V6, echo};
+
+use super::{ECHOES, ModeSite};
+
+fn set_up(mode: Mode) -> Result<()> {
+    let mut setup = None;
+    let topology = Topology::routed(mode).without_backend_setup();
+    let site = ModeSite::prepared(topology, mode, &Configuration::new(), |hosts| {
+        setup = Some(BackendSetup::apply(&hosts.backends, mode)?);
+        Ok(())
+    })?;
+    let setup = setup.unwrap();
+    let blob = Blob::new(10 * MB)?;
+    for vip in [VIP_V4, VIP_V6] {
+        site.upload(&blob, vip)?;
+        site.download(&blob, vip)?;
+    }
+    for target in ECHOES {
+        assert_eq!(
+            echo(&site.hosts.client, target, &[8, 1400], 100)?,
+            SOLE.name
+        );
+    }
+    // Its advice on segments leaves room for the tunnel: nobody has to be told later.
+    assert_eq!(site.agent.drops()?, [""; 0]);
+
+    let again = setup.run(&["--apply", "-o", "json"])?.succeeded()?;
+    let steps = again.json()?["steps"].clone();
+    assert!(
+        steps
+            .as_array()
+            .is_some_and(|steps| steps.iter().all(|step| step["state"] == "asItShould")),
+        "{steps}"
+    );
+    setup.run(&["--undo"])?.succeeded()?;
+    let loopback = site.hosts.backends.exec("ip addr show dev lo")?;
+    assert!(!loopback.contains("198.18.1.100"), "{loopback}");
+    Ok(())
+}
+
+#[test]
+fn a_backend_that_was_set_up_serves_dsr_l2() -> Result<()> {
+    set_up(Mode::DsrL2)
+}
+
+#[test]
+fn a_backend_that_was_set_up_serves_ipip() -> Result<()> {
+    set_up(Mode::Ipip)
+}
