@@ -28,12 +28,28 @@ pub struct Drive {
     /// Every so many packets (a power of two, 0: never) the next bucket of the flow table is emptied,
     /// so that new flows find room for as long as the bench likes.
     pub sweep: u32,
+    /// Bytes that the program puts before a packet ([`Mode::Ipip`](crate::abi::Mode::Ipip)), which the
+    /// driver takes off again; 0: none.
+    pub overhead: u32,
+    /// 1: the other end of a flow's packets is not its client, but in a list, by the flow's number, as
+    /// [`Drive::listed_end`] packs it.
+    pub listed: u32,
 }
-const _: () = assert!(core::mem::size_of::<Drive>() == 72);
+const _: () = assert!(core::mem::size_of::<Drive>() == 80);
 
 impl Drive {
     /// The port of flow 0's client.
     pub const FIRST_PORT: u32 = 8192;
+
+    /// Flows that the list has room for.
+    pub const LISTED: usize = 1 << 20;
+
+    /// An end of the list: the last word of its address, and its port, both in packet order.
+    #[must_use]
+    #[inline(always)]
+    pub const fn listed_end(address: u32, port: u16) -> u64 {
+        address as u64 | ((port as u64) << 32)
+    }
 
     /// The bucket to be emptied after packet `number`, if one is, in a table of any size.
     #[must_use]

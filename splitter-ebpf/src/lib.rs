@@ -17,5 +17,6 @@ pub mod hash;
 pub mod headers;
 pub mod lanes;
 pub mod rewrite;
+pub mod unusual;
 pub mod verdict;
 pub mod wire;

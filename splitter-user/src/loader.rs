@@ -4,6 +4,7 @@ mod attach;
 mod layout;
 mod object;
 mod pins;
+mod refusal;
 
 pub use attach::{AttachError, Attached, Mode, attach, attach_program};
 pub(crate) use attach::{end_link, pinned_program};

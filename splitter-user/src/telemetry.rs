@@ -115,7 +115,11 @@ pub fn render(figures: &Figures) -> Result<String, std::fmt::Error> {
 
     let entries = Gauge::<i64>::default();
     entries.set(signed(figures.flow_table.entries));
-    registry.register("flow_table_entries", "Flows in the flow table", entries);
+    registry.register(
+        "flow_table_entries",
+        "Places of the flow table in use: one a flow, two in mode fullnat",
+        entries,
+    );
     let capacity = Gauge::<i64>::default();
     capacity.set(signed(figures.flow_table.capacity));
     registry.register("flow_table_capacity", "Places in the flow table", capacity);

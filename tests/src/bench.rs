@@ -5,8 +5,11 @@
 //! turn with it. Times are those of the thread's CPU, on one CPU, in rounds.
 
 mod agent;
+mod establish;
 mod measure;
 mod report;
+mod scene;
+mod target;
 mod traffic;
 mod world;
 

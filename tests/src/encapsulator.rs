@@ -44,6 +44,7 @@ struct Sockets {
 
 impl Encapsulator {
     /// Makes the device `tunnel` on `balancer`, routes both VIPs to it, and sends what comes to `backend`.
+    /// The VIPs are no addresses of the balancer's.
     pub fn start(balancer: &Namespace, backend: (Ipv4Addr, Ipv6Addr)) -> Result<Self> {
         let (device, sockets) = balancer.enter(|| -> Result<_> {
             let raw = |family| {
@@ -59,8 +60,6 @@ impl Encapsulator {
         })?;
         balancer.ip(&format!(
             "link set tunnel up mtu 1500\n\
-             addr del {VIP_V4}/32 dev lo\n\
-             addr del {VIP_V6}/128 dev eth0\n\
              route add {VIP_V4}/32 dev tunnel\n\
              route add {VIP_V6}/128 dev tunnel\n"
         ))?;

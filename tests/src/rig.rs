@@ -5,13 +5,15 @@
 //! a next hop over 1 gives `XDP_TX`, and over any other index `XDP_REDIRECT`.
 
 mod flips;
+mod maps;
 mod network;
 mod packet;
 mod run;
 mod service;
 mod told;
 
-pub use network::{isolate, route_to_clients};
+pub use maps::map_of;
+pub use network::{isolate, limit_clients, route_to_clients};
 pub use packet::{BALANCER_MAC, CLIENT_MAC, Echo, Segment, mac_of, tcp, udp};
 pub use run::{DROP, Outcome, PASS, REDIRECT, Runner, TX};
 pub use service::{Plan, Server, Service, all, split};
@@ -23,7 +25,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use splitter_ebpf::abi::Pair;
+use splitter_ebpf::abi::{EndpointKind, Pair};
 use splitter_ebpf::endpoint::{flow_key_v4, flow_key_v6};
 use splitter_ebpf::flow::TICK_MASK;
 use splitter_ebpf::verdict::Reason;
@@ -53,8 +55,8 @@ pub struct Rig {
     services: u16,
     backends: u16,
     pools: u16,
-    /// By backend endpoint: its reply record, and what it answers for.
-    replies: BTreeMap<(IpAddr, u16, u8), (u32, Vec<Pair>)>,
+    /// By backend endpoint: its reply record, what it answers for, and as what.
+    replies: BTreeMap<(IpAddr, u16, u8), (u32, Vec<Pair>, EndpointKind)>,
     rows: flips::Rows,
 }
 

@@ -15,8 +15,9 @@ use crate::workspace;
 pub struct Arguments {}
 
 /// Files of the checkout that go into the archive, each with its folder there.
-const FILES: [(&str, &str); 10] = [
+const FILES: [(&str, &str); 11] = [
     ("packaging/splitterd.service", "systemd"),
+    ("packaging/splitter-decap.service", "systemd"),
     ("packaging/splitter.sysusers.conf", "systemd"),
     ("packaging/splitter.sysctl.conf", "etc"),
     ("packaging/splitterd.toml", "etc"),

@@ -26,7 +26,7 @@ use guest::Verdict;
 const SERIES: [&str; 2] = ["6.1", "6.12"];
 
 /// Modules of tests that run there, by the beginning of their tests' names.
-const GROUPS: [&str; 2] = ["packets::", "kernels::"];
+const GROUPS: [&str; 3] = ["packets::", "decap::packets::", "kernels::"];
 
 /// Tests of this module need another kernel than the machine's, and run nowhere else.
 pub const ONLY_THERE: &str = "kernels::";

@@ -129,6 +129,8 @@ impl FragmentPath {
     pub const SOURCE: u16 = 2;
     /// The destination address is replaced.
     pub const DESTINATION: u16 = 4;
+    /// Handed to the host, and so are the others.
+    pub const PASSED: u16 = 8;
 }
 
 /// A flow that is being pinned, as its first packet shows it: a CPU's own, for the functions that choose

@@ -82,7 +82,7 @@ pub fn forward<const V6: bool>(frame: &mut Frame, segment: &Segment, listener: u
 /// Whether a SYN opens a new flow where an old one was: after its close, or when it was silent for
 /// longer than any client repeats a SYN.
 #[inline(always)]
-fn selects_anew(segment: &Segment, value: Value, now: u32) -> bool {
+pub fn selects_anew(segment: &Segment, value: Value, now: u32) -> bool {
     if segment.flags & (SYN | ACK) != SYN {
         return false;
     }
@@ -109,8 +109,9 @@ pub fn too_big<const V6: bool>(
     mtu: u16,
     overhead: usize,
 ) -> Option<Outcome> {
-    let mtu = mtu as usize;
-    if total + overhead <= mtu || mtu == 0 {
+    // The length of an IP packet has 16 bits, whatever the way takes.
+    let mtu = if mtu == 0 { u16::MAX } else { mtu } as usize;
+    if total + overhead <= mtu {
         return None;
     }
     if !V6 && packet.half(ETHERNET + 6) & DONT_FRAGMENT == 0 {

@@ -6,6 +6,7 @@ use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LruHashMap, PerCpuArray, ProgramArray};
 use aya_ebpf::macros::btf_map;
 use splitter_ebpf::abi;
+use splitter_ebpf::unusual::Sight;
 
 const MAPPED: usize = BPF_F_MMAPABLE as usize;
 
@@ -73,6 +74,9 @@ pub static REVERSE: PerCpuArray<abi::Reverse, 1> = PerCpuArray::new();
 /// The way that is looked for by [`find_way`](super::hops::find_way).
 #[btf_map]
 pub static WANTED: PerCpuArray<abi::Wanted, 1> = PerCpuArray::new();
+/// The unusual packet that is on its way through [`unusual`](super::unusual).
+#[btf_map]
+pub static SIGHT: PerCpuArray<Sight, 1> = PerCpuArray::new();
 /// Next hops towards clients, as the kernel's routes say.
 #[btf_map]
 pub static CLIENT_HOPS: PerCpuArray<abi::ClientHop, { abi::CLIENT_HOPS }> = PerCpuArray::new();

@@ -20,6 +20,7 @@ use splitter_ebpf::endpoint::translation_key;
 use splitter_ebpf::flow::{Event, Value};
 use splitter_ebpf::headers::{Parsed, Segment, extent, parse};
 use splitter_ebpf::rewrite::{self, End, Layers, may_hop, put_address, put_port, translate};
+use splitter_ebpf::unusual::copied;
 use splitter_ebpf::verdict::Reason;
 use splitter_ebpf::wire::{Family, WireAddress, WirePort};
 
@@ -58,7 +59,9 @@ pub fn port_at(backend: &Backend, port: WirePort) -> WirePort {
 /// An address of a pool.
 #[inline(always)]
 pub fn address_of(pool: &NatPool, translation: Translation) -> Option<WireAddress> {
-    let place = translation.address() as usize;
+    // The mask keeps even the place behind the last one within the record, for verifiers (Linux 6.1) that
+    // do not see the comparison in the register that is used.
+    let place = translation.address() as usize & NAT_ADDRESSES;
     if place < NAT_ADDRESSES {
         Some(pool.addresses[place])
     } else {
@@ -308,7 +311,7 @@ pub fn reverse<const V6: bool>(
     // SAFETY: the look-ups succeeded; the record is this CPU's own, and the cell is read before the flow
     // is seen to be in its slot still.
     unsafe {
-        (*found).client = (*cell).address;
+        (*found).client = copied((*cell).address);
         (*found).rest = rest;
         (*found).key = key;
     }

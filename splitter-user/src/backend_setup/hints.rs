@@ -82,7 +82,7 @@ fn service(change: &Change) -> String {
     let own = words.iter().position(|word| *word == "--bpffs");
     let arguments = words.get(..own.unwrap_or(words.len())).unwrap_or_default();
     format!(
-        "/etc/splitter/decap.env, for `systemctl enable --now splitter-decap`, which also looks after it:\n  DECAP={}\n",
+        "/etc/splitter/decap.env, for `systemctl enable --now splitter-decap`, which also looks after it:\n  DECAP=\"{}\"\n",
         arguments.join(" ")
     )
 }

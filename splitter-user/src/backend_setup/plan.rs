@@ -116,21 +116,13 @@ fn directly(wish: &Wish, facts: &Facts) -> Result<Vec<Item>, SetupError> {
 fn ingress<'f>(wish: &Wish, facts: &'f Facts) -> Result<&'f Link, SetupError> {
     let name = match (&wish.interface, wish.balancer) {
         (Some(name), _) => name.clone(),
-        (None, balancer) => {
-            let towards = balancer.or_else(|| wish.vips.first().copied());
-            let host = towards.map(ipnet::IpNet::from);
-            // The VIP itself may be on this host already: what leads to all is asked for there.
-            let net = match (balancer, host) {
-                (None, Some(host)) => Some(everywhere(host.addr())),
-                (_, host) => host,
-            };
-            net.and_then(|net| {
-                facts
-                    .routes_to(net)
-                    .first()
-                    .map(|route| route.device.clone())
-            })
-            .ok_or(SetupError::WhichInterface)?
+        (None, Some(balancer)) => device_towards(balancer.into(), facts)?,
+        // The VIP itself may be on this host already: the way to everywhere is asked for.
+        (None, None) => {
+            let ways = wish.vips.iter().map(|vip| everywhere(*vip));
+            ways.map(|net| device_towards(net, facts))
+                .find(Result::is_ok)
+                .unwrap_or(Err(SetupError::WhichInterface))?
         }
     };
     match facts.link(&name) {
@@ -141,6 +133,12 @@ fn ingress<'f>(wish: &Wish, facts: &'f Facts) -> Result<&'f Link, SetupError> {
             existing: facts.links.iter().map(|link| link.name.clone()).collect(),
         }),
     }
+}
+
+fn device_towards(net: ipnet::IpNet, facts: &Facts) -> Result<String, SetupError> {
+    let routes = facts.routes_to(net);
+    let device = routes.first().map(|route| route.device.clone());
+    device.ok_or(SetupError::WhichInterface)
 }
 
 /// All addresses of the family of `address`.

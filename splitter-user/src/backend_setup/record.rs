@@ -163,3 +163,47 @@ fn failed<'p>(action: &'static str, path: &'p Path) -> impl Fn(io::Error) -> Rec
         source,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+    use super::*;
+
+    fn setting(key: &str, from: i64, to: i64) -> Change {
+        Change::Setting {
+            key: key.to_owned(),
+            from,
+            to,
+        }
+    }
+
+    #[test]
+    fn changes_are_kept_with_what_stood_there_first_until_the_last_is_struck_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("made/record.json");
+        let mut record = Record::open(&path).unwrap();
+        assert_eq!(record.changes(), []);
+        for change in [setting("a", 0, 1), setting("b", 0, 1), setting("a", 1, 2)] {
+            record.add(change).unwrap();
+        }
+        let mut record = Record::open(&path).unwrap();
+        assert_eq!(record.changes(), [setting("a", 0, 2), setting("b", 0, 1)]);
+        record.strike(&setting("a", 0, 2)).unwrap();
+        assert_eq!(Record::open(&path).unwrap().changes(), [setting("b", 0, 1)]);
+        record.strike(&setting("b", 0, 1)).unwrap();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_file_that_is_no_record_is_refused_and_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("record.json");
+        for content in ["", "{", "{\"version\": 2, \"changes\": []}"] {
+            std::fs::write(&path, content).unwrap();
+            let message = Record::open(&path).unwrap_err().to_string();
+            assert!(message.contains("no record of backend-setup"), "{message}");
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), content);
+        }
+    }
+}

@@ -109,7 +109,7 @@ impl Pinned {
     /// Whether a process of this name runs.
     #[must_use]
     pub fn is_looked_after(&self) -> bool {
-        self.root.exists() && matches!(self.lock(), Err(HostError::Locked { .. }))
+        host::lock_holder(&self.root).is_some()
     }
 
     /// The program that is attached to `interface`, by number.

@@ -63,10 +63,8 @@ fn stripped(interface: &Interface) -> Option<Finding> {
         return None;
     }
     let name = &interface.name;
-    let message = format!(
-        "takes tags off before the program sees them: clients on its VLANs are answered only where the kernel's routes \
-         and neighbours tell the way to them"
-    );
+    let message = "takes tags off before the program sees them: clients on its VLANs are answered only where the \
+                   kernel's routes and neighbours tell the way to them";
     let finding = Finding::good(format!("tags of {name}"), message);
     Some(finding.fix(format!("ethtool -K {name} rxvlan off")))
 }

@@ -20,9 +20,20 @@ pub enum LoadError {
         "cannot load the XDP program: {0}; `splitterctl doctor` names what is missing on this host"
     )]
     Object(#[from] EbpfError),
-    /// The kernel's verifier, or a test run.
-    #[error("the kernel refuses the XDP program: {0}; kernels from 6.1 on are supported")]
-    Program(#[from] ProgramError),
+    /// The kernel's verifier.
+    #[error(
+        "the kernel refuses the XDP program: {reason}; kernels from 6.1 on are supported, and this is a bug on any of \
+         them. Its verifier's last words:\n{words}"
+    )]
+    Refused {
+        /// What the system call said.
+        reason: std::io::Error,
+        /// What the verifier said last.
+        words: String,
+    },
+    /// A loaded program, or a test run of it.
+    #[error("the kernel refuses to use the XDP program: {0}")]
+    Program(ProgramError),
     /// A map.
     #[error("a BPF map is not as expected: {0}")]
     Map(#[from] MapError),

@@ -37,6 +37,7 @@ impl<D: DataPlane + 'static> Writer<D> {
             sync::check_pairs(&plan.next)?;
         }
         self.note_unpinned(&mut plan);
+        self.note_gateways(&mut plan);
         if request.dry_run {
             for change in &mut plan.changes {
                 change.dry_run = true;

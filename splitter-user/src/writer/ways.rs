@@ -9,6 +9,7 @@ use crate::api::types::ConditionKind;
 use crate::dataplane::DataPlane;
 use crate::model::Mode;
 use crate::nexthop::Tagged;
+use crate::plan::Plan;
 use crate::state::BackendKey;
 
 impl<D: DataPlane + 'static> Writer<D> {
@@ -72,6 +73,24 @@ impl<D: DataPlane + 'static> Writer<D> {
                 Some((ConditionKind::NeighbourMissing, message))
             }
             _ => None,
+        }
+    }
+
+    /// Warns of backends that a change gives a mode which cannot reach them.
+    pub(super) fn note_gateways(&self, plan: &mut Plan) {
+        for change in &mut plan.changes {
+            let Some(service) = plan.next.services.get(&change.service) else {
+                continue;
+            };
+            let spec = &service.spec;
+            let keys = spec.tracks.iter().flat_map(|track| {
+                let backends = track.backends.iter();
+                backends.map(|backend| BackendKey::of(spec, &track.name, backend))
+            });
+            let mut found = self.obstacles(keys);
+            change
+                .warnings
+                .extend(found.remove(&ConditionKind::BackendBehindGateway));
         }
     }
 

@@ -4,6 +4,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde::{Deserialize, Serialize};
 
 use super::measure::Measurement;
+use super::target;
 use super::world::World;
 use crate::memory;
 use crate::verifier::Figures;
@@ -38,7 +39,7 @@ impl Report {
         self.cases.push(Case { name, nanoseconds });
     }
 
-    pub(super) fn note(&mut self, name: &str, world: &World, _flows: u64) {
+    pub(super) fn note(&mut self, name: &str, world: &World) {
         let load = [
             world.rig.flows().len(),
             world.rig.tables().layout.flow_slots(),
@@ -58,7 +59,14 @@ impl Report {
     pub fn table(&self, old: Option<&Self>) -> String {
         let mut table = Table::new();
         table.load_style(presets::UTF8_HORIZONTAL_ONLY);
-        let mut header = vec!["case", "median ns", "minimum ns", "floor ns", "load"];
+        let mut header = vec![
+            "case",
+            "median ns",
+            "target",
+            "minimum ns",
+            "floor ns",
+            "load",
+        ];
         header.extend(old.map(|_| "before"));
         header.extend(old.map(|_| "change"));
         table.set_header(header);
@@ -76,6 +84,10 @@ impl Report {
             let mut row = vec![
                 case.name.clone(),
                 round(ns.median),
+                target::of(&case.name).map_or(String::new(), |target| {
+                    let over = if ns.median > target { " missed" } else { "" };
+                    format!("{target:.0}{over}")
+                }),
                 round(ns.minimum),
                 round(ns.floor),
                 load,

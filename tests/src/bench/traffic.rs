@@ -1,49 +1,18 @@
-//! Packets of each kind.
+//! Packets of each kind, in each mode and direction.
 
 use anyhow::{Result, ensure};
+use splitter_ebpf::abi::Mode;
 use splitter_ebpf::drive::Drive;
-use splitter_ebpf::flow::{ACK, SYN, State};
+use splitter_ebpf::flow::SYN;
 use splitter_ebpf::verdict::Reason;
-use splitter_ebpf::wire::WirePort;
 
 use super::Choice;
+use super::establish::{Packets, to_clients, to_listener};
 use super::measure::{Measurement, cpu_time};
 use super::report::Report;
-use super::world::{CLIENT, SOLO, SOLO_BACKEND, STRANGER, WEB, World};
-use crate::rig::{Runner, Segment, tcp};
-
-const FAMILIES: [&str; 2] = ["v4", "v6"];
-/// Any odd number would do: the flow table's places are hashed anyhow.
-const STRIDE: u64 = 0x9e37_79b1;
-
-/// From clients to a listener, `flows` of them.
-fn to_listener(client: &str, listener: &str, flows: u64) -> (Drive, Segment) {
-    let segment = tcp(client, listener).with(b"some data");
-    let drive = Drive {
-        next: 0,
-        mask: flows - 1,
-        stride: STRIDE,
-        port_bits: 12,
-        forward: 1,
-        server: segment.to.ip().into(),
-        client: segment.from.ip().into(),
-        server_port: WirePort::new(segment.to.port()).0.into(),
-        sweep: 0,
-    };
-    (drive, segment)
-}
-
-/// From a backend to clients.
-fn to_clients(client: &str, backend: &str, flows: u64) -> (Drive, Segment) {
-    let (drive, segment) = to_listener(client, backend, flows);
-    (
-        Drive {
-            forward: 0,
-            ..drive
-        },
-        segment.answered(),
-    )
-}
+use super::scene::{CLIENT, Crew, FAMILIES, SCENES, STRANGER, Scene};
+use super::world::World;
+use crate::rig::{Runner, tcp};
 
 fn rounds(choice: &Choice, mut round: impl FnMut() -> Result<[f64; 2]>) -> Result<Measurement> {
     round()?;
@@ -111,116 +80,85 @@ pub(super) fn foreign(world: &mut World, choice: &Choice, report: &mut Report) -
 
 /// One flow, and new flows into a table that the cache holds.
 pub(super) fn hot(world: &mut World, choice: &Choice, report: &mut Report) -> Result<()> {
-    for (index, family) in FAMILIES.into_iter().enumerate() {
-        let name = format!("new flow {family} hot");
+    for (scene, family) in scenes() {
+        let case = |what: &str| format!("{} {} {what}", scene.name(), FAMILIES[family]);
+        let name = case("new hot");
         if choice.wants(&name) {
             world.rig.forget_flows();
-            let (drive, segment) = to_listener(CLIENT[index], WEB[index], 1 << 16);
-            let requests = (Drive { sweep: 4, ..drive }, segment.flags(SYN).with(b""));
+            let (drive, segment) = to_listener(scene, Crew::Eight, CLIENT[family], 1 << 16);
+            // Two buckets in eight packets make room for what they bring, whatever that is.
+            let sweep = 4 / u32::try_from(scene.entries())?;
+            let requests = (Drive { sweep, ..drive }, segment.flags(SYN));
             measure(world, choice, report, name, &requests, Reason::NewFlow)?;
         }
-        let name = format!("existing {family} hot");
+        let name = case("existing hot");
         if choice.wants(&name) {
-            let requests = to_listener(CLIENT[index], WEB[index], 1);
-            establish(world, &requests)?;
+            world.establish(scene, Crew::Eight, family, 1)?;
+            let requests = to_listener(scene, Crew::Eight, CLIENT[family], 1);
             measure(world, choice, report, name, &requests, Reason::Pinned)?;
         }
-        let name = format!("reply {family} hot");
-        if choice.wants(&name) {
-            establish(world, &to_listener(CLIENT[index], SOLO[index], 1))?;
-            measure(
-                world,
-                choice,
-                report,
-                name,
-                &to_clients(CLIENT[index], SOLO_BACKEND[index], 1),
-                Reason::Reply,
-            )?;
+        let name = case("reply hot");
+        if choice.wants(&name) && !Mode::one_way(scene.mode as u8) {
+            world.establish(scene, Crew::One, family, 1)?;
+            let requests = to_listener(scene, Crew::One, CLIENT[family], 1);
+            let replies = to_clients(scene, Crew::One, 0, &requests);
+            measure(world, choice, report, name, &replies, Reason::Reply)?;
         }
     }
     Ok(())
 }
 
-/// 64 K and 1 M flows at the table's real load.
+/// 64 K flows and those that make a million entries, at the table's real load.
 pub(super) fn many(world: &mut World, choice: &Choice, report: &mut Report) -> Result<()> {
-    for (index, family) in FAMILIES.into_iter().enumerate() {
-        for (size, flows) in [("64 K", 1 << 16), ("1 M", 1 << 20)] {
-            let name = format!("existing {family} {size}");
+    for (scene, family) in scenes() {
+        let most = (1 << 20) / scene.entries();
+        let case = |what: &str| format!("{} {} {what}", scene.name(), FAMILIES[family]);
+        for (size, flows) in [("64 K", 1 << 16), ("1 M", most)] {
+            if size == "64 K" && scene != SCENES[0] {
+                continue;
+            }
+            let name = case(&format!("existing {size}"));
             if choice.wants(&name) {
-                let requests = to_listener(CLIENT[index], WEB[index], flows);
-                establish(world, &requests)?;
-                report.note(&name, world, flows);
+                world.establish(scene, Crew::Eight, family, flows)?;
+                report.note(&name, world);
+                let requests = to_listener(scene, Crew::Eight, CLIENT[family], flows);
                 measure(world, choice, report, name, &requests, Reason::Pinned)?;
             }
-            let name = format!("reply {family} {size}");
-            if choice.wants(&name) {
-                establish(world, &to_listener(CLIENT[index], SOLO[index], flows))?;
-                report.note(&name, world, flows);
-                let replies = to_clients(CLIENT[index], SOLO_BACKEND[index], flows);
+            let name = case(&format!("reply {size}"));
+            if choice.wants(&name) && !Mode::one_way(scene.mode as u8) {
+                world.establish(scene, Crew::One, family, flows)?;
+                report.note(&name, world);
+                let requests = to_listener(scene, Crew::One, CLIENT[family], flows);
+                let replies = to_clients(scene, Crew::One, 0, &requests);
                 measure(world, choice, report, name, &replies, Reason::Reply)?;
             }
         }
-        let name = format!("reply {family} 64 K clients");
-        if choice.wants(&name) {
-            let spread = |(drive, segment)| {
-                (
-                    Drive {
-                        port_bits: 0,
-                        ..drive
-                    },
-                    segment,
-                )
-            };
-            establish(
-                world,
-                &spread(to_listener(CLIENT[index], SOLO[index], 1 << 15)),
-            )?;
-            let replies = spread(to_clients(CLIENT[index], SOLO_BACKEND[index], 1 << 15));
+        let name = case("reply 64 K clients");
+        if choice.wants(&name) && scene == SCENES[0] {
+            let (mut drive, segment) = to_listener(scene, Crew::One, CLIENT[family], 1 << 15);
+            drive.port_bits = 0;
+            let requests = (drive, segment);
+            world.establish_these(scene, Crew::One, &requests)?;
+            let replies = to_clients(scene, Crew::One, 0, &requests);
             measure(world, choice, report, name, &replies, Reason::Reply)?;
         }
-        let name = format!("new flow {family} into 1 M");
+        let name = case("new into 1 M");
         if choice.wants(&name) {
-            establish(world, &to_listener(CLIENT[index], WEB[index], 1 << 20))?;
-            report.note(&name, world, 1 << 20);
-            new_flows(
-                world,
-                choice,
-                report,
-                name,
-                to_listener(STRANGER[index], WEB[index], 1 << 17),
-            )?;
+            world.establish(scene, Crew::Eight, family, most)?;
+            report.note(&name, world);
+            let new = (1 << 17) / scene.entries();
+            let requests = to_listener(scene, Crew::Eight, STRANGER[family], new);
+            new_flows(world, choice, report, name, requests)?;
         }
     }
     Ok(())
 }
 
-/// Fills the table with established flows of these packets, and with nothing else: each backend
-/// answers all clients, of which those that are its own go on.
-fn establish(world: &mut World, (drive, segment): &(Drive, Segment)) -> Result<()> {
-    let flows = u32::try_from(drive.mask + 1)?;
-    world.rig.forget_flows();
-    world.send(drive, &segment.clone().flags(SYN).with(b""), flows)?;
-    for backend in world.backends_of(&segment.to) {
-        let answer = Drive {
-            forward: 0,
-            server: backend.ip().into(),
-            server_port: WirePort::new(backend.port()).0.into(),
-            ..*drive
-        };
-        world.send(&answer, &segment.answered().flags(SYN | ACK), flows)?;
-    }
-    world.send(drive, segment, flows)?;
-    let established = world
-        .rig
-        .flows()
-        .iter()
-        .filter(|flow| flow.value.state_bits() == State::Established as u8)
-        .count();
-    ensure!(
-        established * 1000 >= flows as usize * 999,
-        "of {flows} flows only {established} are established"
-    );
-    Ok(())
+/// Every scene in both families.
+fn scenes() -> impl Iterator<Item = (Scene, usize)> {
+    SCENES
+        .into_iter()
+        .flat_map(|scene| [(scene, 0), (scene, 1)])
 }
 
 impl World {
@@ -230,7 +168,7 @@ impl World {
     /// If one is not, and what the kernel says.
     pub fn pins(&mut self, flows: u32) -> Result<()> {
         let many = u64::from(flows).next_power_of_two();
-        let (drive, segment) = to_listener(CLIENT[0], WEB[0], many);
+        let (drive, segment) = to_listener(SCENES[0], Crew::Eight, CLIENT[0], many);
         let counted = |world: &Self| -> Result<[u64; 2]> {
             Ok([
                 world.rig.counted(Reason::NewFlow)?,
@@ -238,7 +176,7 @@ impl World {
             ])
         };
         let before = counted(self)?;
-        self.send(&drive, &segment.clone().flags(SYN).with(b""), flows)?;
+        self.send(&drive, &segment.clone().flags(SYN), flows)?;
         self.send(&drive, &segment, flows)?;
         let after = counted(self)?;
         for (what, before, after) in [
@@ -262,7 +200,7 @@ fn measure(
     choice: &Choice,
     report: &mut Report,
     name: String,
-    (drive, segment): &(Drive, Segment),
+    (drive, segment): &Packets,
     reason: Reason,
 ) -> Result<()> {
     let count = u32::try_from((drive.mask + 1).max(1_000_000))?;
@@ -280,14 +218,14 @@ fn new_flows(
     choice: &Choice,
     report: &mut Report,
     name: String,
-    (drive, segment): (Drive, Segment),
+    (drive, segment): Packets,
 ) -> Result<()> {
     let count = u32::try_from(drive.mask + 1)?;
-    let segment = segment.flags(SYN).with(b"");
+    let segment = segment.flags(SYN);
     let measurement = expecting(world, Reason::NewFlow, |world| {
         rounds(choice, || {
             let turn = world.turn(&drive, &segment, count)?;
-            world.free(State::New);
+            world.free_new();
             Ok(turn)
         })
     })?;

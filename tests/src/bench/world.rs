@@ -1,17 +1,17 @@
-use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::collections::{BTreeMap, HashSet};
 
 use anyhow::{Context as _, Result, ensure};
 use aya::include_bytes_aligned;
+use splitter_ebpf::abi::ColdKey;
 use splitter_ebpf::drive::Drive;
 use splitter_ebpf::flow::State;
-use splitter_ebpf::wire::TCP;
 use splitter_user::dataplane::mapping::Mapping;
 use splitter_user::loader::{Layout, load_object};
 
 use super::measure::cpu_time;
+use super::scene::{Crew, SCENES, Scene};
 use crate::memory;
-use crate::rig::{Plan, Rig, Runner, SECRET, Segment, isolate};
+use crate::rig::{Rig, Runner, SECRET, Segment, Service, isolate, map_of};
 
 static OBJECT: &[u8] = include_bytes_aligned!(env!("SPLITTER_BENCH_OBJECT"));
 
@@ -31,6 +31,10 @@ pub struct World {
     pub(super) nothing: Runner,
     pub(super) drivers: [Driver; 2],
     pub(super) drive: Mapping<Drive>,
+    pub(super) ends: Mapping<u64>,
+    /// Full keys and translations, beside the flows' slots.
+    pub(super) keys: Mapping<ColdKey>,
+    services: Vec<(Scene, [Service; 2])>,
 }
 
 impl World {
@@ -76,19 +80,14 @@ impl World {
         let (splitter, nothing) = (runner("splitter")?, runner("splitter_floor")?);
         let memory = memory::of_maps(&mut loaded)?;
         let drive = Mapping::of_map(loaded.take_array("DRIVE")?.fd(), 1)?;
+        let ends = Mapping::of_map(loaded.take_array("DRIVE_ENDS")?.fd(), Drive::LISTED)?;
+        let keys = map_of(&mut loaded, "FLOW_KEYS")?;
+        let keys = Mapping::of_map(keys.fd(), layout.flow_slots())?;
         let mut rig = Rig::of(loaded)?;
-        let many: Vec<String> = web_backends().iter().map(SocketAddr::to_string).collect();
-        let many: Vec<&str> = many.iter().map(String::as_str).collect();
-        let web = Plan::new("web")
-            .listen(WEB[0], TCP)
-            .listen(WEB[1], TCP)
-            .track(&many);
-        let solo = Plan::new("solo")
-            .listen(SOLO[0], TCP)
-            .listen(SOLO[1], TCP)
-            .track(&SOLO_BACKEND);
-        for plan in [web, solo] {
-            rig.serve(&plan)?;
+        let mut services = Vec::new();
+        for scene in SCENES {
+            let [eight, one] = scene.plans();
+            services.push((scene, [rig.serve(&eight)?, rig.serve(&one)?]));
         }
         Ok(Self {
             rig,
@@ -97,6 +96,9 @@ impl World {
             nothing,
             drivers,
             drive,
+            ends,
+            keys,
+            services,
         })
     }
 
@@ -134,41 +136,26 @@ impl World {
         Ok(())
     }
 
-    /// Backends of the service that listens there.
-    pub(super) fn backends_of(&self, listener: &SocketAddr) -> Vec<SocketAddr> {
-        let web = WEB.map(|at| at.parse().ok()).contains(&Some(*listener));
-        let solo = SOLO_BACKEND.iter().filter_map(|at| at.parse().ok());
-        let all: Vec<SocketAddr> = if web { web_backends() } else { solo.collect() };
-        let family = |at: &SocketAddr| at.is_ipv6() == listener.is_ipv6();
-        all.into_iter().filter(family).collect()
+    /// The id of a scene's listener.
+    pub(super) fn listener(&self, scene: Scene, crew: Crew, family: usize) -> Option<u16> {
+        let mut services = self.services.iter().filter(|(of, _)| *of == scene);
+        let (_, services) = services.next()?;
+        Some(services[crew as usize].listeners[family])
     }
 
-    /// Frees the flows in one state.
-    pub(super) fn free(&self, state: State) {
-        for flow in self.rig.flows() {
-            if flow.value.state_bits() == state as u8 {
+    /// Frees the flows that were never answered, and their second entries.
+    pub(super) fn free_new(&self) {
+        let (flows, mut freed) = (self.rig.flows(), HashSet::new());
+        let new = [State::New as u8, State::UdpNew as u8];
+        for flow in &flows {
+            if new.contains(&flow.value.state_bits()) && self.rig.tables().free_flow(flow) {
+                freed.insert(flow.slot as u64);
+            }
+        }
+        for flow in flows {
+            if flow.value.is_pointing() && freed.contains(&flow.value.slot()) {
                 let _freed = self.rig.tables().free_flow(&flow);
             }
         }
     }
 }
-
-/// Eight a family.
-fn web_backends() -> Vec<SocketAddr> {
-    let of = |n: u8| {
-        let v6 = Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, n.into());
-        [IpAddr::from([198, 18, 2, n]), v6.into()].map(|ip| SocketAddr::new(ip, 8080))
-    };
-    (1..=8).flat_map(of).collect()
-}
-
-/// Listeners of the service with eight backends, by family.
-pub(super) const WEB: [&str; 2] = ["198.18.1.100:80", "[2001:db8:1::100]:80"];
-/// Listeners of the service with one backend, so that all replies come from it.
-pub(super) const SOLO: [&str; 2] = ["198.18.1.101:80", "[2001:db8:1::101]:80"];
-/// Its backend.
-pub(super) const SOLO_BACKEND: [&str; 2] = ["198.18.3.1:8080", "[2001:db8:3::1]:8080"];
-/// The first client.
-pub(super) const CLIENT: [&str; 2] = ["198.19.0.0:8192", "[2001:db8:c::]:8192"];
-/// The first client of new flows among many old ones.
-pub(super) const STRANGER: [&str; 2] = ["198.19.128.0:8192", "[2001:db8:c::8000:0]:8192"];

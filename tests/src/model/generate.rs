@@ -11,6 +11,7 @@ use splitter_ebpf::wire::{ICMP, ICMPV6, TCP, UDP};
 
 use super::packet::ETHERNET;
 use super::rewrite::{octets, total};
+use super::room::{Flow, Name};
 use super::world::{World, address};
 use super::{Model, Step};
 
@@ -62,6 +63,7 @@ impl Generator {
             11..40 => Step::Age(self.one(&[1, 1, 2, 3, 5, 130])),
             40..300 => self.expiry(model),
             300..310 => Step::Routes,
+            340..350 => Step::Sweep,
             310..330 => Step::Binding(self.rng.random_range(0..12), self.chance(800)),
             330..340 => Step::Hop(self.rng.next_u32() as usize % 64, self.one(&[1, 1, 77, 0])),
             _ => Step::Packet(self.packet(model)),
@@ -101,12 +103,13 @@ impl Generator {
     fn packet(&mut self, model: &Model) -> Vec<u8> {
         let slot = self.rng.random_range(0..1024 * BUCKET_FLOWS);
         let draft = match (model.room.any(slot), self.rng.random_range(0..100)) {
-            (Some((name, _)), 0..25) => self.of_flow(model, name, None),
-            (Some((name, flow)), 25..55) => self.of_flow(model, name, Some(flow.backend)),
-            (Some((name, _)), 55..60) => {
-                let backends: Vec<u16> = model.services.backends.keys().copied().collect();
+            (Some(found), 0..25) => self.of_flow(model, found, None),
+            (Some(found), 25..55) => self.of_flow(model, found, Some(found.1.backend)),
+            (Some(found), 55..60) => {
+                let mut backends: Vec<u16> = model.services.backends.keys().copied().collect();
+                backends.sort_unstable();
                 let any = self.one(&backends);
-                self.of_flow(model, name, Some(any))
+                self.of_flow(model, found, Some(any))
             }
             (_, 60..64) => self.stranger(model),
             _ => self.to_listener(model),
@@ -125,7 +128,11 @@ impl Generator {
             // Push, urgent, and those of congestion notification mean nothing to us.
             _ => self.rng.random(),
         };
-        let data = self.one(&[0, 0, 0, 1, 2, 7, 20, 64, 333]);
+        let data = match self.rng.random_range(0..100) {
+            0..40 => 0,
+            40..97 => self.one(&[1, 2, 7, 20, 64, 333]),
+            _ => self.one(&[1220, 1240, 1260, 1400]),
+        };
         Draft {
             from,
             to,
@@ -144,7 +151,7 @@ impl Generator {
     fn of_flow(
         &mut self,
         model: &Model,
-        (client, listener): (SocketAddr, u16),
+        ((client, listener), flow): (Name, Flow),
         backend: Option<u16>,
     ) -> Draft {
         let listener = model.services.listeners[&listener];
@@ -152,8 +159,11 @@ impl Generator {
             None => self.draft(client, listener.at, listener.protocol),
             Some(id) => {
                 let at = model.services.backends[&id].at(listener.at.port());
-                if at.is_ipv6() == client.is_ipv6() {
-                    self.draft(at, client, listener.protocol)
+                // To the client itself, or to whom stands for it there.
+                let way = flow.way.filter(|_| self.chance(900));
+                let to = way.map_or(client, |(_, ours, _)| ours);
+                if at.is_ipv6() == to.is_ipv6() {
+                    self.draft(at, to, listener.protocol)
                 } else {
                     self.draft(client, listener.at, listener.protocol)
                 }
@@ -311,16 +321,19 @@ impl Generator {
                 let fragment = self.one(&[0x2000_u16, 0x0001, 0x1fff, 0x8000, 0x6000]);
                 frame[ETHERNET + 6..ETHERNET + 8].copy_from_slice(&fragment.to_be_bytes());
             }
-            // Tags.
-            56..60 => {
-                let mut tags = vec![0x81, 0, 0, self.rng.random()];
-                if self.rng.random() {
+            // Tags, priorities and all.
+            56..70 => {
+                let mut tags = vec![0x81, 0, self.one(&[0, 0, 0, 0x60]), self.one(&[7, 9])];
+                if self.chance(200) {
+                    tags[0..2].copy_from_slice(&[0x88, 0xa8]);
+                }
+                if self.chance(200) {
                     tags.splice(0..0, [0x88, 0xa8, 0, 9]);
                 }
                 frame.splice(12..12, tags);
             }
             // A checksum of zeros or ones.
-            60..66 if frame.len() >= l4 + 20 => {
+            70..76 if frame.len() >= l4 + 20 => {
                 let at = self.one(&[l4 + 6, l4 + 16, ETHERNET + 10]);
                 let sum = self.one(&[0, 0xff]);
                 frame[at..at + 2].copy_from_slice(&[sum, sum]);

@@ -13,6 +13,10 @@ pub(super) struct Hop {
     /// Destination, then source.
     pub(super) macs: [u8; 12],
     pub(super) ifindex: u32,
+    /// Bytes that an IP packet may have; 0: as many as it likes.
+    pub(super) mtu: u16,
+    /// The tag that frames leave with.
+    pub(super) tag: Option<u16>,
 }
 
 impl Hop {
@@ -20,7 +24,18 @@ impl Hop {
         let mut macs = [0; 12];
         macs[..6].copy_from_slice(&destination);
         macs[6..].copy_from_slice(&source);
-        Self { macs, ifindex }
+        Self {
+            macs,
+            ifindex,
+            mtu: 0,
+            tag: None,
+        }
+    }
+
+    /// The same, over a link that asks this of packets.
+    pub(super) const fn by(mut self, mtu: u16, tag: Option<u16>) -> Self {
+        (self.mtu, self.tag) = (mtu, tag);
+        self
     }
 
     /// Back to where `frame` came from.
@@ -62,10 +77,9 @@ impl WaysBack {
         scatter(self.key, word)
     }
 
-    /// Remembers where a client's frame came from.
-    pub(super) fn learn(&mut self, client: IpAddr, frame: &[u8], ingress: u32) {
+    /// Remembers where a client's frame came from, and with which tag.
+    pub(super) fn learn(&mut self, client: IpAddr, hop: Hop) {
         let hash = self.hash(client);
-        let hop = Hop::back(frame, ingress);
         self.learned.insert(hash % LEARNED_HOPS as u64, (hash, hop));
     }
 

@@ -37,6 +37,10 @@ pub(super) struct Headers {
     pub(super) flags: u8,
     pub(super) ttl: u8,
     pub(super) content: Content,
+    /// Bytes of the IP packet.
+    pub(super) total: usize,
+    /// It may not be fragmented.
+    pub(super) whole: bool,
 }
 
 /// What a segment's lengths say.
@@ -65,12 +69,11 @@ pub(super) fn address(frame: &[u8], at: usize, v6: bool) -> IpAddr {
     Ipv4Addr::from(octets).into()
 }
 
-/// Reads a frame.
+/// Reads a frame without tags.
 pub(super) fn read(frame: &[u8]) -> Known {
     match number(frame, 12) {
         0x0800 => read_v4(frame),
         0x86dd => read_v6(frame),
-        0x8100 | 0x88a8 => read_tagged(frame),
         _ => Known::Nothing,
     }
 }
@@ -96,7 +99,11 @@ fn read_v4(frame: &[u8]) -> Known {
         ICMP => read_icmp(&ip[20..], length, destination, 8, |kind| {
             [3, 4, 5, 11, 12].contains(&kind)
         }),
-        protocol => read_segment(&ip[20..], length, source, destination, protocol, ip[8]),
+        protocol => {
+            let whole = number(ip, 6) & 0x4000 != 0;
+            let ends = [source, destination];
+            read_segment(&ip[20..], length, ends, protocol, ip[8], whole)
+        }
     }
 }
 
@@ -112,7 +119,10 @@ fn read_v6(frame: &[u8]) -> Known {
         44 => at_vip(Reason::Fragment),
         0 | 43 | 51 | 60 | 135 | 139 | 140 => at_vip(Reason::Ipv6Extension),
         ICMPV6 => read_icmp(&ip[40..], length, destination, 128, |kind| kind < 128),
-        protocol => read_segment(&ip[40..], length, source, destination, protocol, ip[7]),
+        protocol => {
+            let ends = [source, destination];
+            read_segment(&ip[40..], length, ends, protocol, ip[7], true)
+        }
     }
 }
 
@@ -143,10 +153,10 @@ fn read_icmp(
 fn read_segment(
     l4: &[u8],
     length: Option<usize>,
-    source: IpAddr,
-    destination: IpAddr,
+    [source, destination]: [IpAddr; 2],
     protocol: u8,
     ttl: u8,
+    whole: bool,
 ) -> Known {
     let header = match protocol {
         TCP => 20,
@@ -173,6 +183,8 @@ fn read_segment(
         flags: if protocol == TCP { l4[13] } else { 0 },
         ttl,
         content,
+        total: length.unwrap_or(0) + if source.is_ipv6() { 40 } else { 20 },
+        whole,
     })
 }
 
@@ -187,21 +199,39 @@ fn content(least: usize, header: usize, length: usize) -> Content {
     }
 }
 
-/// Looks through one or two tags.
-fn read_tagged(frame: &[u8]) -> Known {
+/// What lies behind tags.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Tagged {
+    pub(super) addresses: [IpAddr; 2],
+    /// The VLAN.
+    pub(super) vlan: u16,
+    /// More than one tag, or a service provider's.
+    pub(super) stacked: bool,
+    pub(super) icmp: bool,
+}
+
+/// Whether a frame has a tag.
+pub(super) fn is_tagged(frame: &[u8]) -> bool {
+    [0x8100, 0x88a8].contains(&number(frame, 12))
+}
+
+/// Looks through one or two tags; `None`: not IP.
+pub(super) fn read_tagged(frame: &[u8]) -> Option<Tagged> {
     if frame.len() < ETHERNET + 4 {
-        return Known::Nothing;
+        return None;
     }
     let two = [0x8100, 0x88a8].contains(&number(frame, 16)) && frame.len() >= ETHERNET + 8;
-    let (ethertype, at) = if two {
-        (number(frame, 20), ETHERNET + 8)
-    } else {
-        (number(frame, 16), ETHERNET + 4)
+    let at = if two { ETHERNET + 8 } else { ETHERNET + 4 };
+    let ip = &frame[at..];
+    let (addresses, protocol) = match number(frame, at - 2) {
+        0x0800 if ip.len() >= 20 => ([address(ip, 12, false), address(ip, 16, false)], ip[9]),
+        0x86dd if ip.len() >= 40 => ([address(ip, 8, true), address(ip, 24, true)], ip[6]),
+        _ => return None,
     };
-    let destination = match ethertype {
-        0x0800 if frame.len() >= at + 20 => address(frame, at + 16, false),
-        0x86dd if frame.len() >= at + 40 => address(frame, at + 24, true),
-        _ => return Known::Nothing,
-    };
-    Known::Destination(destination, Fate::Verdict(Reason::VlanTag))
+    Some(Tagged {
+        addresses,
+        vlan: u16::from_be_bytes([frame[14], frame[15]]) & 0xfff,
+        stacked: two || number(frame, 12) == 0x88a8,
+        icmp: [ICMP, ICMPV6].contains(&protocol),
+    })
 }

@@ -48,7 +48,7 @@ fn replace(frame: &mut [u8], at: usize, new: &[u8], sums: &[usize]) {
     frame[at..at + new.len()].copy_from_slice(new);
 }
 
-/// Puts an address and a port at one end, and takes a hop off.
+/// Puts an address and a port at one end.
 pub(super) fn translate(frame: &mut [u8], end: End, to: SocketAddr, protocol: u8) {
     let v6 = to.is_ipv6();
     let (l4, source, size) = if v6 {
@@ -73,11 +73,35 @@ pub(super) fn translate(frame: &mut [u8], end: End, to: SocketAddr, protocol: u8
     if protocol == UDP && !unsummed && number(frame, sum) == 0 {
         frame[sum..sum + 2].copy_from_slice(&[0xff; 2]);
     }
-    hop(frame, v6);
+}
+
+/// Carries a packet inside another one from one address to another (RFC 2003, RFC 2473); `label` is the
+/// IPv6 flow label.
+pub(super) fn encapsulate(frame: &mut Vec<u8>, from: IpAddr, to: IpAddr, label: u32) {
+    let inner = &frame[ETHERNET..];
+    let mut outer = Vec::new();
+    if to.is_ipv6() {
+        let first = number(inner, 0) & 0x0ff0 | 0x6000;
+        let word = (u32::try_from(first).expect("16 bits") << 16) | label & 0xf_ffff;
+        let length = u16::try_from(number(inner, 4) + 40).expect("short packets");
+        outer.extend(word.to_be_bytes());
+        outer.extend(length.to_be_bytes());
+        outer.extend([41, 64]);
+        outer.extend([octets(from), octets(to)].concat());
+    } else {
+        let length = u16::try_from(number(inner, 2) + 20).expect("short packets");
+        outer.extend([0x45, inner[1]]);
+        outer.extend(length.to_be_bytes());
+        outer.extend([0, 0, 0x40, 0, 64, 4, 0, 0]);
+        outer.extend([octets(from), octets(to)].concat());
+        let sum = (!total(&[&outer])).to_be_bytes();
+        outer[10..12].copy_from_slice(&sum);
+    }
+    frame.splice(ETHERNET..ETHERNET, outer);
 }
 
 /// Takes one hop off.
-fn hop(frame: &mut [u8], v6: bool) {
+pub(super) fn hop(frame: &mut [u8], v6: bool) {
     if v6 {
         frame[ETHERNET + 7] -= 1;
         return;

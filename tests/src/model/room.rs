@@ -4,13 +4,16 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 
 use splitter_ebpf::abi::BUCKET_FLOWS;
-use splitter_ebpf::endpoint::{flow_key_v4, flow_key_v6, flow_place};
+use splitter_ebpf::endpoint::{flow_key_v4, flow_key_v6, flow_place, translation_key};
 use splitter_ebpf::flow::{State, TICK_MASK, Value};
 use splitter_ebpf::wire::{WireAddress, WirePort};
 use splitter_user::loader::Keys;
 
 /// Who a flow is: its client and its listener.
 pub(super) type Name = (SocketAddr, u16);
+
+/// What a second entry stands for: a backend's endpoint, a place of ours there, and the protocol.
+pub(super) type Way = (SocketAddr, SocketAddr, u8);
 
 /// A flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +22,17 @@ pub(super) struct Flow {
     pub(super) state: State,
     /// The tick of its first or last packet.
     pub(super) seen: u32,
+    /// Its second entry.
+    pub(super) way: Option<Way>,
+}
+
+/// Who is in a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Occupant {
+    /// A flow.
+    Flow(Name, Flow),
+    /// A second entry, and the slot of its flow.
+    Second(Way, usize),
 }
 
 /// A flow table.
@@ -26,8 +40,10 @@ pub(super) struct Flow {
 pub(super) struct Room {
     keys: Keys,
     mask: u32,
-    flows: HashMap<Name, (Flow, usize)>,
-    slots: BTreeMap<usize, Name>,
+    slots: BTreeMap<usize, Occupant>,
+    places: HashMap<u64, usize>,
+    /// The key of the last one in each slot.
+    last: HashMap<usize, u64>,
 }
 
 /// Ticks for which no flow is evicted.
@@ -38,27 +54,51 @@ impl Room {
         Self {
             keys,
             mask: buckets - 1,
-            flows: HashMap::new(),
             slots: BTreeMap::new(),
+            places: HashMap::new(),
+            last: HashMap::new(),
         }
     }
 
+    /// A flow, and its slot.
     pub(super) fn get(&self, name: Name) -> Option<Flow> {
-        self.flows.get(&name).map(|(flow, _)| *flow)
+        match self.slots[self.places.get(&self.key(name))?] {
+            Occupant::Flow(_, flow) => Some(flow),
+            Occupant::Second(..) => None,
+        }
+    }
+
+    /// The flow that a second entry leads to, if it still is that entry's.
+    pub(super) fn behind(&self, way: Way) -> Option<(Name, Flow)> {
+        let Occupant::Second(_, slot) = self.slots[self.places.get(&self.second_key(way))?] else {
+            return None;
+        };
+        match self.slots.get(&slot)? {
+            Occupant::Flow(name, flow) if flow.way == Some(way) => Some((*name, *flow)),
+            _ => None,
+        }
+    }
+
+    /// Whether a second entry is there.
+    pub(super) fn is_used(&self, way: Way) -> bool {
+        self.places.contains_key(&self.second_key(way))
     }
 
     /// Changes a flow that is there.
-    pub(super) fn set(&mut self, name: Name, flow: Flow) {
-        if let Some((old, _)) = self.flows.get_mut(&name) {
-            *old = flow;
+    pub(super) fn set(&mut self, name: Name, next: Flow) {
+        let slot = self.places.get(&self.key(name));
+        if let Some(Occupant::Flow(_, flow)) = slot.and_then(|slot| self.slots.get_mut(slot)) {
+            *flow = next;
         }
     }
 
-    /// The flow in the first slot from `slot` on, or in the first of all.
+    /// A flow in a slot from `slot` on, or in any.
     pub(super) fn any(&self, slot: usize) -> Option<(Name, Flow)> {
-        let mut found = self.slots.range(slot..).chain(&self.slots);
-        let (_, name) = found.next()?;
-        Some((*name, self.flows[name].0))
+        let mut occupants = self.slots.range(slot..).chain(&self.slots);
+        occupants.find_map(|(_, occupant)| match occupant {
+            Occupant::Flow(name, flow) => Some((*name, *flow)),
+            Occupant::Second(..) => None,
+        })
     }
 
     /// The key that a flow has in the table.
@@ -72,29 +112,59 @@ impl Room {
         }
     }
 
-    /// Finds a place for a new flow: its first bucket while three places are free there, else the
-    /// emptier one, else that of the oldest flow that may be evicted. False if there is none.
-    pub(super) fn insert(&mut self, name: Name, flow: Flow, now: u32) -> bool {
+    fn second_key(&self, (backend, ours, protocol): Way) -> u64 {
+        let place = |at: SocketAddr| (at.ip().into(), WirePort::new(at.port()));
+        let (key, backend, translated) = (self.keys.fingerprint, place(backend), place(ours));
+        if ours.is_ipv6() {
+            translation_key::<true>(key, backend, translated, protocol)
+        } else {
+            translation_key::<false>(key, backend, translated, protocol)
+        }
+    }
+
+    fn key_of(&self, occupant: Occupant) -> u64 {
+        match occupant {
+            Occupant::Flow(name, _) => self.key(name),
+            Occupant::Second(way, _) => self.second_key(way),
+        }
+    }
+
+    /// Bits of a flow's hash that all its packets share.
+    pub(super) fn spread(&self, name: Name) -> u32 {
         let place = flow_place(self.keys.flow, self.key(name), self.mask);
+        (place.tag << 12) | place.lock
+    }
+
+    /// Finds a place for somebody new: in its first bucket while three places are free there, else in
+    /// the emptier one, else in the place of the oldest flow that may be evicted. Gives back the slot,
+    /// and the flow that was evicted.
+    pub(super) fn insert(
+        &mut self,
+        occupant: Occupant,
+        now: u32,
+    ) -> Option<(usize, Option<(Flow, usize)>)> {
+        let key = self.key_of(occupant);
+        let place = flow_place(self.keys.flow, key, self.mask);
         let [first, second] = place.buckets.map(|bucket| self.free(bucket));
         let free = if first.len() >= 3 || first.len() >= second.len() {
             first
         } else {
             second
         };
-        let slot = match free.first() {
-            Some(slot) => *slot,
-            None => match self.oldest(place.buckets, now) {
-                Some(slot) => {
-                    self.flows.remove(&self.slots[&slot]);
-                    slot
-                }
-                None => return false,
-            },
+        // A place that was its own last time comes first.
+        let own = free.iter().find(|slot| self.last.get(slot) == Some(&key));
+        let (slot, victim) = match own.or(free.first()) {
+            Some(slot) => (*slot, None),
+            None => {
+                let (slot, flow) = self.oldest(place.buckets, now)?;
+                self.places.remove(&self.last[&slot]);
+                (slot, Some((flow, slot)))
+            }
         };
-        self.slots.insert(slot, name);
-        self.flows.insert(name, (flow, slot));
-        true
+        self.slots.insert(slot, occupant);
+        self.places.insert(key, slot);
+        self.last.insert(slot, key);
+        Some((slot, victim))
     }
 
     fn lanes(bucket: u32) -> std::ops::Range<usize> {
@@ -107,50 +177,85 @@ impl Room {
         Self::lanes(bucket).filter(is_free).collect()
     }
 
-    /// The slot of the flow that was seen longest ago, the first of several, among those that were not
-    /// established and have settled.
-    fn oldest(&self, buckets: [u32; 2], now: u32) -> Option<usize> {
-        let mut oldest = None;
+    /// The slot of the flow that was seen longest ago among those that were not established and have
+    /// settled; of several, that in the last lane, and there that in the first bucket.
+    fn oldest(&self, buckets: [u32; 2], now: u32) -> Option<(usize, Flow)> {
+        let mut oldest: Option<(u32, usize, usize, Flow)> = None;
         for slot in buckets.into_iter().flat_map(Self::lanes) {
-            let flow = self.flows[&self.slots[&slot]].0;
-            let age = age(flow.seen, now);
-            if !flow.state.is_established()
-                && age >= SETTLING
-                && oldest.is_none_or(|(best, _)| age > best)
-            {
-                oldest = Some((age, slot));
+            let Some(Occupant::Flow(_, flow)) = self.slots.get(&slot) else {
+                continue;
+            };
+            let (age, lane) = (age(flow.seen, now), slot % BUCKET_FLOWS);
+            let older = oldest.is_none_or(|(best, of, ..)| (age, lane) > (best, of));
+            if !flow.state.is_established() && age >= SETTLING && older {
+                oldest = Some((age, lane, slot, *flow));
             }
         }
-        oldest.map(|(_, slot)| slot)
+        oldest.map(|(_, _, slot, flow)| (slot, flow))
     }
 
     /// Frees a flow, and says what stood where.
-    pub(super) fn remove(&mut self, name: Name) -> Option<(usize, u64, Value)> {
-        let (flow, slot) = self.flows.remove(&name)?;
-        self.slots.remove(&slot);
-        let (key, value) = self.words(name, flow);
-        Some((slot, key, value))
+    pub(super) fn remove(&mut self, name: Name) -> Option<(usize, u64, Value, Flow)> {
+        let key = self.key(name);
+        let slot = self.places.remove(&key)?;
+        let occupant = self.slots.remove(&slot).expect("places lead to slots");
+        let Occupant::Flow(_, flow) = occupant else {
+            unreachable!("a flow's key is no second entry's");
+        };
+        Some((slot, key, self.value(key, occupant), flow))
+    }
+
+    /// Frees a second entry that leads to `slot`, and says what stood where.
+    pub(super) fn remove_second(&mut self, way: Way, slot: usize) -> Option<(usize, u64, Value)> {
+        let key = self.second_key(way);
+        let at = *self.places.get(&key)?;
+        let occupant = self.slots[&at];
+        if occupant != Occupant::Second(way, slot) {
+            return None;
+        }
+        self.places.remove(&key);
+        self.slots.remove(&at);
+        Some((at, key, self.value(key, occupant)))
+    }
+
+    /// Lets a second entry lead to its flow's slot.
+    pub(super) fn point(&mut self, at: usize, to: usize) {
+        if let Some(Occupant::Second(_, slot)) = self.slots.get_mut(&at) {
+            *slot = to;
+        }
+    }
+
+    /// Second entries that lead to no flow of theirs.
+    pub(super) fn orphans(&self) -> Vec<(Way, usize)> {
+        let orphan = |occupant: &Occupant| match occupant {
+            Occupant::Second(way, slot) if self.behind(*way).is_none() => Some((*way, *slot)),
+            _ => None,
+        };
+        self.slots.values().filter_map(orphan).collect()
     }
 
     /// Makes every flow older.
     pub(super) fn age(&mut self, ticks: u32) {
-        for (flow, _) in self.flows.values_mut() {
-            flow.seen = flow.seen.wrapping_sub(ticks) & TICK_MASK;
+        for occupant in self.slots.values_mut() {
+            if let Occupant::Flow(_, flow) = occupant {
+                flow.seen = flow.seen.wrapping_sub(ticks) & TICK_MASK;
+            }
         }
     }
 
-    fn words(&self, name: Name, flow: Flow) -> (u64, Value) {
-        let key = self.key(name);
+    fn value(&self, key: u64, occupant: Occupant) -> Value {
         let tag = flow_place(self.keys.flow, key, self.mask).tag;
-        let value = Value::new(flow.backend, flow.state as u8, tag, flow.seen);
-        (key, value)
+        match occupant {
+            Occupant::Flow(_, flow) => Value::new(flow.backend, flow.state as u8, tag, flow.seen),
+            Occupant::Second(_, slot) => Value::pointing(slot as u64, tag),
+        }
     }
 
-    /// What the table must hold: slot, key and value of every flow, in the order of slots.
+    /// What the table must hold: slot, key and value of everybody, in the order of slots.
     pub(super) fn table(&self) -> impl Iterator<Item = (usize, u64, Value)> {
-        self.slots.iter().map(|(slot, name)| {
-            let (key, value) = self.words(*name, self.flows[name].0);
-            (*slot, key, value)
+        self.slots.iter().map(|(slot, occupant)| {
+            let key = self.last[slot];
+            (*slot, key, self.value(key, *occupant))
         })
     }
 }

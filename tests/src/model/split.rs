@@ -1,9 +1,9 @@
 //! Who gets a new flow: listeners, services, tracks and backends as the tables hold them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
-use splitter_ebpf::abi::SplitHeader;
+use splitter_ebpf::abi::{Mode, NoBackend, SplitHeader};
 use splitter_ebpf::endpoint::FlowTuple;
 use splitter_ebpf::wire::WirePort;
 use splitter_user::table::split::Slots;
@@ -20,7 +20,7 @@ pub(super) struct Listener {
 }
 
 /// A backend.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Backend {
     pub(super) address: IpAddr,
     /// 0: the listener's.
@@ -29,12 +29,30 @@ pub(super) struct Backend {
     pub(super) hop: Option<Hop>,
     /// Its endpoint answers for more than one listener.
     pub(super) shared: bool,
+    pub(super) mode: Mode,
+    /// Addresses that clients are translated to, and the ports there.
+    pub(super) pool: (Vec<IpAddr>, std::ops::Range<u16>),
 }
 
 impl Backend {
     /// Where a packet to a listener's `port` goes.
     pub(super) fn at(&self, port: u16) -> SocketAddr {
         SocketAddr::new(self.address, if self.port == 0 { port } else { self.port })
+    }
+
+    /// It answers clients by itself.
+    pub(super) const fn one_way(&self) -> bool {
+        matches!(self.mode, Mode::DsrL2 | Mode::Ipip)
+    }
+
+    /// The place of ours of number `n` that may stand for a client there.
+    pub(super) fn place(&self, n: u32) -> Option<SocketAddr> {
+        let (addresses, ports) = &self.pool;
+        let count = u32::try_from(ports.len()).ok()?;
+        let all = count * u32::try_from(addresses.len()).ok()?;
+        let n = n.checked_rem(all)?;
+        let port = ports.start + u16::try_from(n % count).ok()?;
+        Some(SocketAddr::new(addresses[(n / count) as usize], port))
     }
 }
 
@@ -44,6 +62,8 @@ pub(super) struct Service {
     pub(super) header: SplitHeader,
     pub(super) tables: Vec<Slots>,
     pub(super) current: usize,
+    /// What a new flow gets that nobody can serve.
+    pub(super) no_backend: NoBackend,
 }
 
 /// All of them.
@@ -54,8 +74,11 @@ pub(super) struct Services {
     pub(super) backends: HashMap<u16, Backend>,
     /// By service, track, and whether it is for IPv6.
     pub(super) tracks: HashMap<(u16, u8, bool), Box<[u16]>>,
-    /// By a backend's address, port and protocol: listeners that it may answer for, and as whom.
+    /// By a backend's address, port and protocol: listeners that it may answer for, and as whom, with
+    /// clients' own addresses.
     pub(super) answers: HashMap<(SocketAddr, u8), Vec<(u16, u16)>>,
+    /// Those of them that answer to addresses of ours, too.
+    pub(super) translated: HashSet<(SocketAddr, u8)>,
 }
 
 /// Entries of a track table that are tried while backends are taken.
@@ -67,6 +90,12 @@ impl Services {
         let is_it = |listener: &Listener| (listener.at, listener.protocol) == (at, protocol);
         let mut found = self.listeners.iter().filter(|(_, l)| is_it(l));
         found.next().map(|(id, _)| *id)
+    }
+
+    /// Whether an address is a listener's, or a backend's whose answers come by here.
+    pub(super) fn concerns(&self, address: IpAddr) -> bool {
+        let answers = |(at, _): &(SocketAddr, u8)| at.ip() == address;
+        self.is_vip(address) || self.answers.keys().any(answers)
     }
 
     /// Whether this is some listener's address.

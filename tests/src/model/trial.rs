@@ -1,35 +1,39 @@
 //! A trial: the same steps for program and model, and what they say compared.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::{self, Write as _};
+use std::process::Command;
 
-use anyhow::{Context as _, Result, ensure};
-use aya::maps::MapData;
-use splitter_ebpf::abi::{BUCKET_FLOWS, Binding, Bucket, Hop as WireHop, Path, track_table_index};
+use anyhow::{Result, ensure};
+use splitter_ebpf::abi::{
+    BUCKET_FLOWS, Binding, Bucket, Hop as WireHop, Mode, Path, ServiceWord, track_table_index,
+};
 use splitter_ebpf::flow::{TICK_MASK, Value};
 use splitter_ebpf::verdict::{Action, Reason};
 use splitter_ebpf::wire::Family;
 use splitter_user::dataplane::mapping::Mapping;
 use splitter_user::dataplane::{DataPlane as _, FlowSlot};
-use splitter_user::loader::{Layout, Loaded, TickRate, load_at_rate};
+use splitter_user::loader::{Layout, TickRate, load_at_rate};
 use splitter_user::table::maglev::{Member, build};
 
 use super::generate::Generator;
 use super::packet::{Known, read};
 use super::rewrite::is_valid;
 use super::split::{Backend, Listener, Service as Splits};
-use super::world::{Place, World, slots};
-use super::{Expected, Hop, Model, Room, Services, Step, WaysBack};
+use super::world::{Place, Spec, World, slots};
+use super::{Expected, Hop, Limits, Model, Room, Services, Step, WaysBack};
 use crate::bench::pin_to_cpu;
 use crate::rig::{
     BALANCER_MAC, DROP, Outcome, PASS, REDIRECT, Rig, Runner, SECRET, SMALL, Service, TX, isolate,
-    mac_of, route_to_clients,
+    mac_of, map_of, route_to_clients,
 };
 
 /// Packets between two looks at counters and at a small flow table.
 const LOOK: usize = 128;
 /// Steps in one world.
 const STEPS: usize = 40_000;
+/// What the way to clients takes; the least that IPv6 asks for.
+const CLIENTS_MTU: u16 = 1280;
 /// A tick of months; a second is two ticks, sixty are 120.
 const STILL: TickRate = TickRate {
     hz: u32::MAX,
@@ -85,6 +89,9 @@ impl fmt::Display for Failure {
 pub fn run(seed: u64, packets: usize) -> Result<BTreeMap<&'static str, u64>> {
     isolate()?;
     let ifindex = route_to_clients()?;
+    let mut ip = Command::new("ip");
+    ip.args(["link", "set", "clients", "mtu", &CLIENTS_MTU.to_string()]);
+    ensure!(ip.status()?.success(), "no other MTU towards clients");
     // Caches of next hops are a CPU's own.
     pin_to_cpu(0)?;
     let mut verdicts = BTreeMap::new();
@@ -101,7 +108,7 @@ pub fn run(seed: u64, packets: usize) -> Result<BTreeMap<&'static str, u64>> {
             result = trial.take(&step);
             steps.push(step);
         }
-        if let Err(error) = result.and_then(|()| trial.look()) {
+        if let Err(error) = result.and_then(|()| trial.look_back()) {
             let taken = steps.len();
             let steps = shortened(&world, ifindex, steps)?;
             let what = format!("{error:#}");
@@ -158,7 +165,7 @@ fn fails_at(world: &World, ifindex: u32, steps: &[Step]) -> Result<Option<usize>
             return Ok(Some(number));
         }
     }
-    Ok(trial.look().is_err().then_some(steps.len()))
+    Ok(trial.look_back().is_err().then_some(steps.len()))
 }
 
 /// Program and model, with the same in their tables.
@@ -185,14 +192,27 @@ impl Trial {
             ..SMALL
         };
         let mut loaded = load_at_rate(layout, &SECRET, STILL)?;
-        let flows = flow_table(&mut loaded, layout)?;
+        // A mapping of our own, to let time pass in.
+        let flows = map_of(&mut loaded, "FLOWS")?;
+        let flows = Mapping::of_map(flows.fd(), layout.flow_buckets as usize)?;
         let mut rig = Rig::of(loaded)?;
         let keys = rig.tables().keys;
         let routed = Hop::new([2, 0xc0, 0, 0, 0, 2], [2, 0xb0, 0, 0, 0, 2], clients);
+        let routed = routed.by(CLIENTS_MTU, None);
+        rig.tables().set_new_flows_per_tick(world.cap.unwrap_or(0));
         let mut model = Model {
             services: Services::default(),
             room: Room::new(keys, world.flow_buckets),
             ways_back: WaysBack::new(keys.flow, routed),
+            counters: HashMap::new(),
+            limits: Limits {
+                pins: world.cap,
+                errors: 256,
+            },
+            tunnel: (
+                [198, 19],
+                [0x20, 1, 0xd, 0xb8, 0xff, 0xff, 0, 0, 0, 0, 0, 0],
+            ),
             now: rig.kernel().now()?,
             second: STILL.ticks(1000),
             reuse: STILL.ticks(60_000),
@@ -210,7 +230,13 @@ impl Trial {
                 header: service.header,
                 tables,
                 current: 0,
+                no_backend: spec.no_backend,
             };
+            let word = ServiceWord {
+                no_backend: spec.no_backend as u32,
+                reserved: 0,
+            };
+            rig.tables().set_service_word(service.id, word);
             model.services.services.insert(service.id, splits);
             for ((at, protocol), id) in spec.listeners.iter().zip(&service.listeners) {
                 let listener = Listener {
@@ -220,7 +246,7 @@ impl Trial {
                 };
                 model.services.listeners.insert(*id, listener);
             }
-            add_backends(&mut model.services, &service, &spec.tracks);
+            add_backends(&mut model.services, &service, spec);
             services.push(service);
         }
         share_backends(&mut model.services);
@@ -255,10 +281,11 @@ impl Trial {
             }
             Step::Backends(service, track, set) => self.backends(*service, *track, *set)?,
             Step::Age(ticks) => self.age(*ticks),
-            Step::Expire(name) => {
-                if let Some((slot, key, value)) = self.model.room.remove(*name) {
-                    let freed = self.rig.tables().free_flow(&FlowSlot { slot, key, value });
-                    ensure!(freed, "slot {slot} did not hold {name:?} as {value:?}");
+            Step::Expire(name) => self.expire(*name)?,
+            Step::Sweep => {
+                for (way, slot) in self.model.room.orphans() {
+                    let gone = self.model.room.remove_second(way, slot);
+                    self.free(gone)?;
                 }
             }
             Step::Routes => {
@@ -268,6 +295,27 @@ impl Trial {
             Step::Binding(place, owned) => self.bind(*place, *owned),
             Step::Hop(place, ifindex) => self.hop(*place, *ifindex),
         }
+        Ok(())
+    }
+
+    /// As the agent does it: the flow, then its second entry.
+    fn expire(&mut self, name: super::room::Name) -> Result<()> {
+        let Some((slot, key, value, flow)) = self.model.room.remove(name) else {
+            return Ok(());
+        };
+        self.free(Some((slot, key, value)))?;
+        let second = flow
+            .way
+            .and_then(|way| self.model.room.remove_second(way, slot));
+        self.free(second)
+    }
+
+    fn free(&self, gone: Option<(usize, u64, Value)>) -> Result<()> {
+        let Some((slot, key, value)) = gone else {
+            return Ok(());
+        };
+        let freed = self.rig.tables().free_flow(&FlowSlot { slot, key, value });
+        ensure!(freed, "slot {slot} did not hold {key:x} as {value:x?}");
         Ok(())
     }
 
@@ -281,11 +329,11 @@ impl Trial {
         let expected = self.model.packet(frame);
         let reason = expected.reason;
         self.counts[reason as usize] += 1;
-        let action = match reason.action() {
-            Action::Forward if expected.ifindex == INGRESS => TX,
-            Action::Forward => REDIRECT,
-            Action::Pass => PASS,
-            Action::Drop | Action::Answer => DROP,
+        let action = match (expected.sent, reason.action()) {
+            (Some(INGRESS), _) => TX,
+            (Some(_), _) => REDIRECT,
+            (None, Action::Pass) => PASS,
+            (None, _) => DROP,
         };
         ensure!(
             self.outcome.action == action,
@@ -293,8 +341,9 @@ impl Trial {
             reason.name(),
             self.outcome.action
         );
+        // What a dropped frame looks like is nobody's business.
         ensure!(
-            self.outcome.packet == expected.frame,
+            action == DROP || self.outcome.packet == expected.frame,
             "{}: {}",
             reason.name(),
             difference(&expected.frame, &self.outcome.packet)
@@ -331,6 +380,19 @@ impl Trial {
             );
         }
         ensure!(due.next().is_none(), "a flow is not in the table");
+        Ok(())
+    }
+
+    /// Compares everything, once more at the end.
+    fn look_back(&mut self) -> Result<()> {
+        self.look()?;
+        for (backend, due) in &self.model.counters {
+            let counted = self.rig.kernel().counters(*backend)?;
+            ensure!(
+                counted == *due,
+                "backend {backend}: {counted:?}, {due:?} was due"
+            );
+        }
         Ok(())
     }
 
@@ -403,28 +465,21 @@ impl Trial {
             .expect("its own key");
         let mac = mac_of(backend.address);
         let hop = WireHop::new(mac, BALANCER_MAC, ifindex);
-        self.rig.tables().set_hop(*id, hop, Path::default());
-        backend.hop = (ifindex != 0).then(|| Hop::new(mac, BALANCER_MAC, ifindex));
+        let path = Path {
+            mtu: 500,
+            vlan: Path::tagged(6),
+        };
+        self.rig.tables().set_hop(*id, hop, path);
+        let hop = Hop::new(mac, BALANCER_MAC, ifindex).by(500, Some(6));
+        backend.hop = (ifindex != 0).then_some(hop);
     }
 }
 
-/// A mapping of our own of the flow table, to let time pass in.
-fn flow_table(loaded: &mut Loaded, layout: Layout) -> Result<Mapping<Bucket>> {
-    let maps = loaded.program("splitter")?.info()?.map_ids()?;
-    for id in maps.context("the kernel names no maps of the program")? {
-        let map = MapData::from_id(id)?;
-        if map.info()?.name_as_str() == Some("FLOWS") {
-            return Ok(Mapping::of_map(map.fd(), layout.flow_buckets as usize)?);
-        }
-    }
-    anyhow::bail!("the program has no map FLOWS")
-}
-
-const fn member((at, _): &Place, id: u16) -> Member {
+const fn member(place: &Place, id: u16) -> Member {
     Member {
         id,
-        address: at.ip(),
-        port: at.port(),
+        address: place.at.ip(),
+        port: place.at.port(),
         weight: 1,
     }
 }
@@ -435,8 +490,8 @@ fn of_family(members: &[Member], family: Family) -> Vec<Member> {
 }
 
 /// The backends of a service as the rig has put them into the tables.
-fn add_backends(services: &mut Services, service: &Service, tracks: &[Vec<Place>]) {
-    for ((number, places), ids) in (0..).zip(tracks).zip(&service.backends) {
+fn add_backends(services: &mut Services, service: &Service, spec: &Spec) {
+    for ((number, places), ids) in (0..).zip(&spec.tracks).zip(&service.backends) {
         let members: Vec<_> = places
             .iter()
             .zip(ids)
@@ -448,13 +503,18 @@ fn add_backends(services: &mut Services, service: &Service, tracks: &[Vec<Place>
                 .tracks
                 .insert((service.id, number, family == Family::V6), table);
         }
-        for ((at, ifindex), id) in places.iter().zip(ids) {
-            let hop = Hop::new(mac_of(at.ip()), BALANCER_MAC, *ifindex);
+        for (place, id) in places.iter().zip(ids) {
+            let ip = place.at.ip();
+            let hop = Hop::new(mac_of(ip), BALANCER_MAC, place.ifindex);
+            let (addresses, ports) = &spec.pool;
+            let of_family = addresses.iter().filter(|one| one.is_ipv6() == ip.is_ipv6());
             let backend = Backend {
-                address: at.ip(),
-                port: at.port(),
-                hop: (*ifindex != 0).then_some(hop),
+                address: ip,
+                port: place.at.port(),
+                hop: (place.ifindex != 0).then_some(hop.by(place.mtu, place.tag)),
                 shared: false,
+                mode: spec.mode,
+                pool: (of_family.copied().collect(), ports.clone()),
             };
             services.backends.insert(*id, backend);
         }
@@ -462,10 +522,15 @@ fn add_backends(services: &mut Services, service: &Service, tracks: &[Vec<Place>
     for id in &service.listeners {
         let listener = services.listeners[id];
         for backend_id in service.backends.iter().flatten() {
-            let backend = services.backends[backend_id];
-            if backend.address.is_ipv6() == listener.at.is_ipv6() {
-                let endpoint = (backend.at(listener.at.port()), listener.protocol);
-                let pairs = services.answers.entry(endpoint).or_default();
+            let backend = &services.backends[backend_id];
+            if backend.address.is_ipv6() != listener.at.is_ipv6() || backend.one_way() {
+                continue;
+            }
+            let endpoint = (backend.at(listener.at.port()), listener.protocol);
+            let pairs = services.answers.entry(endpoint).or_default();
+            if spec.mode == Mode::FullNat {
+                services.translated.insert(endpoint);
+            } else {
                 pairs.push((*id, *backend_id));
             }
         }
@@ -485,11 +550,12 @@ fn share_backends(services: &mut Services) {
 
 /// What was right before it was sent on still is, summed up in full.
 fn stays_valid(frame: &[u8], expected: &Expected) -> Result<()> {
-    let Known::Segment(segment) = read(frame) else {
+    let (Known::Segment(segment), Known::Segment(next)) = (read(frame), read(&expected.frame))
+    else {
         return Ok(());
     };
     let v6 = segment.to.is_ipv6();
-    let forwarded = expected.reason.action() == Action::Forward;
+    let forwarded = expected.sent.is_some() && next.protocol == segment.protocol;
     if forwarded && is_valid(frame, v6, segment.protocol) {
         ensure!(
             is_valid(&expected.frame, v6, segment.protocol),

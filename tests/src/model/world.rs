@@ -6,14 +6,23 @@ use std::net::{IpAddr, SocketAddr};
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
-use splitter_ebpf::abi::PAIRS;
+use splitter_ebpf::abi::{Mode, NoBackend, PAIRS, Path};
 use splitter_ebpf::wire::{TCP, UDP};
 use splitter_user::table::split::Slots;
 
 use crate::rig::{Plan, Server, split};
 
-/// A backend of a world: where it is, and by which interface it is reached (0: not known).
-pub(super) type Place = (SocketAddr, u32);
+/// A backend of a world.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub(super) at: SocketAddr,
+    /// The interface that leads to it; 0: not known.
+    pub(super) ifindex: u32,
+    /// What the way there takes.
+    pub(super) mtu: u16,
+    /// The tag on the way there.
+    pub(super) tag: Option<u16>,
+}
 
 /// A service of a world.
 #[derive(Debug, Clone)]
@@ -24,6 +33,10 @@ pub(super) struct Spec {
     pub(super) tables: Vec<Vec<(u8, u64)>>,
     /// Bits of the client's address that the split goes by, where it does.
     pub(super) by_client: Option<(u8, u8)>,
+    pub(super) mode: Mode,
+    /// Addresses and ports that stand for clients.
+    pub(super) pool: (Vec<IpAddr>, std::ops::Range<u16>),
+    pub(super) no_backend: NoBackend,
 }
 
 impl Spec {
@@ -34,13 +47,24 @@ impl Spec {
             plan = plan.listen(&at.to_string(), *protocol);
         }
         for track in &self.tracks {
-            let server = |(at, ifindex): &Place| Server::at(*at).over(*ifindex);
+            let server = |place: &Place| {
+                let vlan = place.tag.map_or(0, Path::tagged);
+                let path = Path {
+                    mtu: place.mtu,
+                    vlan,
+                };
+                Server::at(place.at).over(place.ifindex).by(path)
+            };
             plan = plan.servers(&track.iter().map(server).collect::<Vec<_>>());
         }
         if let Some((v4, v6)) = self.by_client {
             plan = plan.by_client(v4, v6);
         }
-        plan
+        let (addresses, ports) = &self.pool;
+        let addresses: Vec<_> = addresses.iter().map(IpAddr::to_string).collect();
+        let addresses: Vec<_> = addresses.iter().map(String::as_str).collect();
+        plan.translated_to(&addresses, ports.clone())
+            .mode(self.mode)
     }
 }
 
@@ -49,6 +73,8 @@ impl Spec {
 pub struct World {
     pub(super) services: Vec<Spec>,
     pub(super) flow_buckets: u32,
+    /// Flows that may be pinned in all, if there is a cap.
+    pub(super) cap: Option<u64>,
 }
 
 impl World {
@@ -65,6 +91,7 @@ impl World {
                 .map(|_| maker.service(&mut rng))
                 .collect(),
             flow_buckets: *[2, 2, 8, 64, 1024].choose(&mut rng).expect("a choice"),
+            cap: rng.random_ratio(1, 8).then(|| rng.random_range(100..2000)),
         }
     }
 }
@@ -98,7 +125,18 @@ impl Maker {
             }
         }
         let count = rng.random_range(1..=3_u8);
-        let tracks = (0..count).map(|_| self.track(rng, &listeners)).collect();
+        let modes = [Mode::Dnat, Mode::FullNat, Mode::DsrL2, Mode::Ipip];
+        let mode = *modes.choose(rng).expect("a choice");
+        let tracks = (0..count)
+            .map(|_| self.track(rng, &listeners, mode))
+            .collect();
+        // So few places that they may be used up, or many.
+        let ports = 20_000..*[20_003, 20_100, 60_000].choose(rng).expect("a choice");
+        let pool = [
+            address(false, 3, 1),
+            address(false, 3, 2),
+            address(true, 3, 1),
+        ];
         let table = |rng: &mut SmallRng| {
             // Now and then a track that has nobody.
             let beyond = u8::from(rng.random_ratio(1, 8));
@@ -112,16 +150,30 @@ impl Maker {
             tracks,
             tables: (0..4).map(|_| table(rng)).collect(),
             by_client: rng.random_ratio(1, 3).then_some((28, 120)),
+            mode,
+            pool: (pool.to_vec(), ports),
+            no_backend: *[NoBackend::Drop, NoBackend::Reset, NoBackend::Unreachable]
+                .choose(rng)
+                .expect("a choice"),
         }
     }
 
-    fn track(&mut self, rng: &mut SmallRng, listeners: &[(SocketAddr, u8)]) -> Vec<Place> {
+    fn track(
+        &mut self,
+        rng: &mut SmallRng,
+        listeners: &[(SocketAddr, u8)],
+        mode: Mode,
+    ) -> Vec<Place> {
         let mut track = Vec::new();
         for _ in 0..rng.random_range(1..=5) {
             let ip = address(rng.random(), 2, rng.random_range(1..=6));
-            let port = *[0, 0, 8080, 80].choose(rng).expect("a choice");
+            // One that has the VIP listens where clients send to.
+            let port = match Mode::one_way(mode as u8) {
+                true => 0,
+                false => *[0, 0, 8080, 80].choose(rng).expect("a choice"),
+            };
             let ifindex = *[1, 1, 1, 1, 77, 77, 0].choose(rng).expect("a choice");
-            if track.iter().any(|(at, _): &Place| at.ip() == ip) {
+            if track.iter().any(|place: &Place| place.at.ip() == ip) {
                 continue;
             }
             let of_family = listeners
@@ -135,12 +187,17 @@ impl Maker {
                 .collect();
             // As the agent does: no endpoint answers for more than it can tell apart.
             let mut pairs = self.pairs.clone();
-            for endpoint in endpoints {
+            for endpoint in endpoints.into_iter().filter(|_| mode == Mode::Dnat) {
                 *pairs.entry(endpoint).or_default() += 1;
             }
             if pairs.values().all(|count| *count <= PAIRS) {
                 self.pairs = pairs;
-                track.push((SocketAddr::new(ip, port), ifindex));
+                track.push(Place {
+                    at: SocketAddr::new(ip, port),
+                    ifindex,
+                    mtu: *[0, 1500, 1500, 1300, 400].choose(rng).expect("a choice"),
+                    tag: *[None, None, None, Some(5)].choose(rng).expect("a choice"),
+                });
             }
         }
         track

@@ -40,3 +40,21 @@ pub fn route_to_clients() -> Result<u32> {
     );
     Ok(String::from_utf8(output.stdout)?.trim().parse()?)
 }
+
+/// Lets no more than `mtu` bytes a packet over the veth of [`route_to_clients`].
+///
+/// # Errors
+/// What ip(8) says.
+pub fn limit_clients(mtu: u16) -> Result<()> {
+    let mtu = mtu.to_string();
+    let output = Command::new("ip")
+        .args(["link", "set", "clients", "mtu", &mtu])
+        .output()
+        .context("run ip(8)")?;
+    ensure!(
+        output.status.success(),
+        "no MTU of {mtu}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
+}

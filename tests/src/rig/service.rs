@@ -369,16 +369,16 @@ impl Rig {
                 server.port
             };
             let next = u32::try_from(self.replies.len()).context("few replies")?;
-            let (index, pairs) = self
+            let (index, pairs, kind) = self
                 .replies
                 .entry((server.address, port, protocol))
-                .or_insert_with(|| (next, Vec::new()));
-            let mut kind = EndpointKind::Backend;
+                .or_insert_with(|| (next, Vec::new(), EndpointKind::Backend));
             if plan.mode == Mode::FullNat {
-                kind = EndpointKind::Translated;
+                *kind = EndpointKind::Translated;
             } else {
                 pairs.push(Pair::new(listener, *id));
             }
+            let kind = *kind;
             if pairs.iter().any(|pair| pair.listener() != listener) {
                 shared.extend(pairs.iter().map(|pair| pair.backend()));
             }

@@ -335,16 +335,6 @@ fn metrics_tell_weights_flows_and_generation() -> Result<()> {
         .requests(50)
         .run_to_end(&site.hosts.client)?
         .assert_nothing_lost();
-    let scrape = || -> Result<String> {
-        use std::io::{Read as _, Write as _};
-        site.hosts.balancer.enter(|| {
-            let mut stream = std::net::TcpStream::connect(("127.0.0.1", 9901))?;
-            stream.write_all(b"GET /metrics HTTP/1.0\r\nHost: metrics\r\n\r\n")?;
-            let mut text = String::new();
-            stream.read_to_string(&mut text)?;
-            Ok(text)
-        })
-    };
     let sum = |text: &str, name: &str| -> f64 {
         text.lines()
             .filter(|line| line.starts_with(name) && !line.starts_with('#'))
@@ -352,9 +342,11 @@ fn metrics_tell_weights_flows_and_generation() -> Result<()> {
             .sum()
     };
     lab::await_until(lab::SOON, "50 new flows in the metrics", || {
-        scrape().is_ok_and(|text| (sum(&text, "splitter_new_flows_total") - 50.0).abs() < 0.5)
+        site.agent
+            .metrics()
+            .is_ok_and(|text| (sum(&text, "splitter_new_flows_total") - 50.0).abs() < 0.5)
     })?;
-    let text = scrape()?;
+    let text = site.agent.metrics()?;
     assert!(
         (sum(&text, "splitter_weight_ratio") - 1.0).abs() < 1e-6,
         "{text}"

@@ -3,4 +3,4 @@
 mod life;
 mod packets;
 mod setup;
-mod traffic;
+pub mod traffic;

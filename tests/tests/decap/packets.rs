@@ -488,6 +488,14 @@ fn a_frame_cut_anywhere_is_never_taken_out() -> Result<()> {
 }
 
 #[test]
+fn the_verifier_walks_few_instructions() -> Result<()> {
+    let mut decapsulator = Decapsulator::new()?;
+    let figures = lab::verifier::Program::of(decapsulator.program.xdp()?)?;
+    assert!(figures.verified < 50_000, "{figures:?}");
+    Ok(())
+}
+
+#[test]
 fn the_object_has_none_of_the_splitters_maps() -> Result<()> {
     let decapsulator = Decapsulator::new()?;
     let info = decapsulator.program.maps();

@@ -2,6 +2,7 @@
 
 mod changes;
 mod clients;
+mod conditions;
 mod forwarding;
 mod modes;
 mod no_backend;

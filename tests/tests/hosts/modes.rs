@@ -1,7 +1,7 @@
 //! How XDP is attached.
 
 use anyhow::Result;
-use lab::{BRIEF, Configuration, Service, Site};
+use lab::{Agent, BRIEF, Configuration, Hosts, Nginx, Service, Site};
 
 /// The mode in which `status` says each interface is attached.
 fn attached(site: &Site) -> Result<Vec<(String, String)>> {
@@ -92,6 +92,50 @@ fn a_changed_list_of_interfaces_attaches_and_detaches_the_difference_at_the_next
     site.agent.reconfigure(&both)?;
     site.agent.restart()?;
     assert!(has_xdp(&site, "eth0")? && has_xdp(&site, "eth1")?);
+    site.load()
+        .one_shot(4)
+        .requests(40)
+        .run_to_end(&site.hosts.client)?
+        .assert_nothing_lost();
+    Ok(())
+}
+
+#[test]
+fn twenty_interfaces_carry_the_program_and_half_of_them_after_a_change() -> Result<()> {
+    let hosts = Hosts::new()?;
+    let names: Vec<String> = (1..=18).map(|number| format!("more{number}")).collect();
+    for name in &names {
+        let peer = format!("{name}b");
+        hosts
+            .balancer
+            .ip(&format!("link add {name} type veth peer name {peer}\n"))?;
+        hosts.balancer.ip(&format!("link set {name} up\n"))?;
+    }
+    let mut all = vec!["eth0", "eth1"];
+    all.extend(names.iter().map(String::as_str));
+    let configuration = Configuration::new();
+    let agent = Agent::start_with(&hosts, &configuration.clone().interfaces(&all))?;
+    agent.apply(&Service::web(&[("blue", "100%")]))?;
+    let nginx = Nginx::start(&hosts)?;
+    let mut site = Site {
+        agent,
+        nginx,
+        hosts,
+    };
+    let expected =
+        |names: &[&str]| -> Vec<_> { names.iter().map(|name| pair(name, "native")).collect() };
+    assert_eq!(attached(&site)?, expected(&all));
+    let half = &all[..10];
+    site.agent.reconfigure(&configuration.interfaces(half))?;
+    site.agent.restart()?;
+    assert_eq!(attached(&site)?, expected(half));
+    for (place, name) in all.iter().enumerate() {
+        let link = site
+            .hosts
+            .balancer
+            .exec(&format!("ip link show dev {name}"))?;
+        assert_eq!(link.contains("xdp"), place < 10, "{link}");
+    }
     site.load()
         .one_shot(4)
         .requests(40)

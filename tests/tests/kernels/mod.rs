@@ -1,7 +1,11 @@
 //! What the kernel of this machine may lack, and Debian's have: bonding, kernel tunnels, IPVS.
 //!
 //! Run by `cargo xtask test --kernels` alone, in a machine of their own under qemu. A kernel without what a test asks for fails
-//! it.
+//! it. Nothing here says how fast anything is: those machines' CPUs are translated.
 
 mod bonding;
+mod ends;
+mod decap;
 mod ipvs;
+mod scene;
+mod tunnels;

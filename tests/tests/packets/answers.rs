@@ -3,6 +3,9 @@
 mod limits;
 mod no_backend;
 mod refusals;
+mod tags;
+mod too_big;
+mod translated;
 
 use anyhow::Result;
 use lab::rig::{Rig, Segment, Told, tcp, udp};
@@ -76,10 +79,10 @@ fn a_backend_whose_reply_expires_here_is_told_by_the_vip() -> Result<()> {
 fn padding_is_not_quoted() -> Result<()> {
     let mut rig = Rig::new()?;
     web(&mut rig)?;
-    for family in 0..2 {
+    for (family, vip) in VIP.into_iter().enumerate() {
         for (what, request) in requests(family, 1) {
             let mut frame = request.ttl(1).frame();
-            let error = Told::Expired.about(&frame, VIP[family]);
+            let error = Told::Expired.about(&frame, vip);
             frame.extend(b"padding");
             check(&rig, &[sent(what, frame, Reason::TtlExpired, error)])?;
         }

@@ -2,14 +2,20 @@
 
 mod answers;
 mod forwarding;
+mod fragments;
 mod icmp;
+mod icmp_errors;
 mod life;
 mod listeners;
 mod malformed;
+mod modes;
+mod options;
 mod pins;
 mod room;
+mod shapes;
 mod unsupported;
 mod vlan;
+mod worlds;
 
 use anyhow::Result;
 use lab::rig::{DROP, PASS, Plan, Rig, Segment, Service, TX};

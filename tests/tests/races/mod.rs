@@ -6,6 +6,7 @@ mod expiry;
 mod flips;
 mod inserts;
 mod slots;
+mod translated;
 
 use std::hint::spin_loop;
 use std::net::Ipv4Addr;

@@ -54,10 +54,11 @@ impl TestBinary {
     }
 }
 
-/// The last path that cargo names, which is the binary's.
+/// The path that cargo names for the target of tests; the package has programs, too.
 fn executable(messages: &str) -> Option<PathBuf> {
     let found = messages
         .lines()
+        .filter(|line| line.contains("\"kind\":[\"test\"]"))
         .filter_map(|line| line.split_once("\"executable\":\""))
         .filter_map(|(_, rest)| rest.split_once('"'))
         .next_back()?;
@@ -78,9 +79,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cargos_last_executable_is_the_test_binary() {
-        let messages =
-            "{\"reason\":\"x\",\"executable\":null}\n{\"executable\":\"/a/b-1\",\"fresh\":true}\n";
+    fn the_test_target_is_told_from_programs_of_the_package() {
+        let messages = "{\"reason\":\"x\",\"executable\":null}\n\
+            {\"target\":{\"kind\":[\"test\"],\"name\":\"all\"},\"executable\":\"/a/b-1\",\"fresh\":true}\n\
+            {\"target\":{\"kind\":[\"bin\"],\"name\":\"other\"},\"executable\":\"/a/other\",\"fresh\":true}\n";
         assert_eq!(executable(messages), Some(PathBuf::from("/a/b-1")));
         assert_eq!(executable("{\"executable\":null}"), None);
     }

@@ -26,7 +26,7 @@ pub(super) fn advertised_segments(
             continue;
         };
         let most = segment(wish.mtu.unwrap_or(ingress.mtu), *vip)?;
-        let mut clients: Vec<IpNet> = wish.clients.iter().copied().collect();
+        let mut clients = wish.clients.clone();
         clients.retain(|net| sample(&net.addr()));
         if wish.clients.is_empty() {
             clients.push(everywhere(*vip));

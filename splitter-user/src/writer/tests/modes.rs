@@ -469,6 +469,13 @@ fn a_dsr_backend_behind_a_gateway_gets_no_packets_and_is_named() {
         assert_eq!(writer.status().conditions.len(), 0, "{mode}");
         writer.set_hops(hops(hop("198.18.2.1", Some("198.18.2.254"))));
         let status = writer.status();
+        let again = format!("{}  release: shop\n", in_mode(mode));
+        let changes = apply(&mut writer, &again);
+        let warned = changes[0]
+            .warnings
+            .iter()
+            .any(|w| w.contains("198.18.2.254"));
+        assert_eq!(warned, mode == "dsr-l2", "{:?}", changes[0].warnings);
         if mode == "dsr-l2" {
             assert_eq!(current_hop(&writer, id).0, abi::Hop::default());
             assert_eq!(
@@ -750,7 +757,7 @@ fn a_number_is_free_when_no_first_entry_names_it() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(12))]
 
     /// Whatever modes services go through, the tables hold what the world says and no number is lost.
     #[test]

@@ -13,7 +13,7 @@ use super::super::{CLIENT, WEB, web};
 const ERRORS: u32 = 256;
 
 /// Keeps this thread on one CPU, so that one CPU's budget is spent.
-fn on_one_cpu() -> Result<()> {
+pub fn on_one_cpu() -> Result<()> {
     let mut first = CpuSet::new();
     first.set(0);
     Ok(sched_setaffinity(None, &first)?)

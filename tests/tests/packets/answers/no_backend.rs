@@ -9,7 +9,7 @@ use super::super::{CLIENT, DNS, WEB, check, sent, untouched};
 use super::{requests, told};
 
 /// A service without backends, whose new flows get `no_backend`.
-fn deserted(rig: &mut Rig, no_backend: NoBackend) -> Result<Service> {
+pub fn deserted(rig: &mut Rig, no_backend: NoBackend) -> Result<Service> {
     let mut plan = Plan::new("web").track(&[]);
     for (web, dns) in WEB.into_iter().zip(DNS) {
         plan = plan.listen(web, TCP).listen(dns, UDP);

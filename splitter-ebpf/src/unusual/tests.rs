@@ -1,0 +1,4 @@
+mod built;
+mod fragments;
+mod icmp;
+mod walks;
