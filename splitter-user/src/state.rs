@@ -249,3 +249,21 @@ impl World {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::BackendKey;
+    use crate::model::Mode;
+
+    #[test]
+    fn a_number_of_a_journal_of_before_there_were_modes_is_of_mode_dnat() {
+        let old = r#"{"service":"web","track":"blue","address":"198.18.2.11","port":80}"#;
+        let key: BackendKey = serde_json::from_str(old).expect("an old record");
+        assert_eq!((key.mode, key.former), (Mode::Dnat, 0));
+        let again = serde_json::to_string(&key).expect("plain data");
+        assert_eq!(
+            serde_json::from_str::<BackendKey>(&again).expect("a new record"),
+            key
+        );
+    }
+}

@@ -47,6 +47,9 @@ pub const SMALL: Layout = Layout {
     flow_buckets: 1024,
 };
 
+/// A backend endpoint's reply record, what it answers for, and as what.
+type Answerer = (u32, Vec<Pair>, EndpointKind);
+
 /// A loaded program and its tables.
 pub struct Rig {
     plane: Kernel,
@@ -55,8 +58,8 @@ pub struct Rig {
     services: u16,
     backends: u16,
     pools: u16,
-    /// By backend endpoint: its reply record, what it answers for, and as what.
-    replies: BTreeMap<(IpAddr, u16, u8), (u32, Vec<Pair>, EndpointKind)>,
+    /// By backend endpoint: address, port and protocol.
+    replies: BTreeMap<(IpAddr, u16, u8), Answerer>,
     rows: flips::Rows,
 }
 

@@ -133,7 +133,6 @@ impl Name {
     }
 
     /// What an answer of [`pin_flow`] means.
-
     #[inline(always)]
     pub fn pinned(&self, answer: u64) -> Pin {
         match answer {

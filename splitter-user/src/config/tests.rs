@@ -327,3 +327,19 @@ fn the_program_gets_a_prefix_and_the_mask_of_what_stays() {
         "in packet order"
     );
 }
+
+#[test]
+fn the_example_that_is_installed_shows_the_defaults() {
+    let example = include_str!("../../../packaging/splitterd.toml");
+    // What is commented out without a space is the default.
+    let shown: Vec<&str> = example
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(rest) if !rest.starts_with(' ') => rest,
+            _ => line,
+        })
+        .collect();
+    let shown = good(&shown.join("\n"));
+    assert_eq!(shown, good("interfaces = [\"eth0\", \"eth1\"]"));
+    assert_eq!(shown, good(example));
+}

@@ -51,6 +51,13 @@ fn in_force(text: &str) -> BTreeMap<String, Service> {
 }
 
 #[test]
+fn the_example_that_is_installed_can_be_applied() {
+    let example = include_str!("../../../packaging/web.yaml");
+    let services = parse(example, "web.yaml").unwrap();
+    assert_eq!(services[0].name, "web");
+}
+
+#[test]
 fn every_mode_and_every_way_without_backends_is_read_and_written_back() {
     let text = FULL.replace(", port: 80}", "}");
     for (name, mode) in Mode::NAMES {

@@ -76,10 +76,12 @@ impl Agent {
 
     /// The lines of the metrics that count dropped packets, of those reasons that have any.
     pub fn drops(&self) -> Result<Vec<String>> {
-        Ok(counts(&self.metrics()?, "verdict=\"drop\"")
-            .filter(|(_, count)| *count > 0)
-            .map(|(line, _)| line.to_owned())
-            .collect())
+        Ok(met(&self.metrics()?, "verdict=\"drop\""))
+    }
+
+    /// The lines of the metrics that count packets by verdict, of those reasons that have any.
+    pub fn all_verdicts(&self) -> Result<Vec<String>> {
+        Ok(met(&self.metrics()?, ""))
     }
 
     /// The number of pinned flows of a track, as `get services` says it (at most a second old).
@@ -96,6 +98,14 @@ impl Agent {
             .as_u64()
             .context("a track without a number of flows")
     }
+}
+
+/// The lines of verdicts with `label` that some packet has met.
+fn met(metrics: &str, label: &str) -> Vec<String> {
+    counts(metrics, label)
+        .filter(|(_, count)| *count > 0)
+        .map(|(line, _)| line.to_owned())
+        .collect()
 }
 
 /// The lines of verdicts with `label`, and their counts.

@@ -112,7 +112,7 @@ impl Generator {
                 self.of_flow(model, found, Some(any))
             }
             (_, 60..64) => self.stranger(model),
-            _ => self.to_listener(model),
+            _ => self.request(model),
         };
         self.frame(draft)
     }
@@ -171,7 +171,7 @@ impl Generator {
         }
     }
 
-    fn to_listener(&mut self, model: &Model) -> Draft {
+    fn request(&mut self, model: &Model) -> Draft {
         let mut listeners: Vec<_> = model.services.listeners.iter().collect();
         listeners.sort_unstable_by_key(|(id, _)| **id);
         let (_, listener) = listeners[self.rng.random_range(0..listeners.len())];
@@ -181,7 +181,7 @@ impl Generator {
 
     /// Addresses, ports and protocols that may not go together.
     fn stranger(&mut self, model: &Model) -> Draft {
-        let mut draft = self.to_listener(model);
+        let mut draft = self.request(model);
         let v6 = draft.to.is_ipv6();
         match self.rng.random_range(0..6) {
             0 => draft.to.set_port(self.one(&[81, 0, 65_535])),

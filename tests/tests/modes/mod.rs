@@ -32,6 +32,15 @@ struct ModeSite {
     _decap: Option<Decap>,
 }
 
+impl Drop for ModeSite {
+    fn drop(&mut self) {
+        // Shown for tests that fail: it says where packets went.
+        if let Ok(met) = self.site.agent.all_verdicts() {
+            eprintln!("{}", met.join("\n"));
+        }
+    }
+}
+
 impl std::ops::Deref for ModeSite {
     type Target = Site;
 

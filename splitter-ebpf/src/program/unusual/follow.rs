@@ -1,5 +1,10 @@
 //! Fragments: the first one has ports and finds a flow; the others go where it went.
 
+#![expect(
+    clippy::needless_borrows_for_generic_args,
+    reason = "keys by value would be copied to the stack, which is short"
+)]
+
 use super::super::clock;
 use super::super::family;
 use super::super::maps::{FRAGMENTS, REUSE_TICKS};
