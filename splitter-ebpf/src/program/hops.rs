@@ -210,6 +210,10 @@ fn routed(context: *mut xdp_md, wanted: &Wanted, family: u32) -> Option<(Hop, Pa
     if let Some(device) = VLAN_DEVICES.get_ptr(ifindex) {
         // SAFETY: the look-up succeeded; elements of a hash map are not reused within a grace period.
         let device = unsafe { *device };
+        if device.parent == 0 {
+            // A device that no frame can be sent by from here.
+            return None;
+        }
         (ifindex, vlan) = (device.parent, device.vlan as u16);
     }
     Some((
