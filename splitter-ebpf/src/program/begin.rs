@@ -163,9 +163,7 @@ fn pin(name: &Name, value: Value, flow: &Pending, full_nat: bool) -> Pin {
             if name.replace(Value(found), value) {
                 return Pin::Done;
             }
-            return name
-                .find_out_of_line()
-                .map_or(Pin::Contended, Pin::Existing);
+            return name.find().map_or(Pin::Contended, Pin::Existing);
         }
         let (key, buckets, _) = name.parts();
         translated::forget_flow(key, buckets, found);

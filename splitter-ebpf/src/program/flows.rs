@@ -84,18 +84,6 @@ impl Name {
     /// its own for the verifier.
     #[inline(always)]
     pub fn find(&self) -> Option<Value> {
-        let first = FLOWS.get_ptr_mut(self.buckets as u32)?;
-        let second = FLOWS.get_ptr_mut((self.buckets >> 32) as u32)?;
-        let mut value = find_in(first, self.key, self.tag());
-        if value == 0 {
-            value = find_in(second, self.key, self.tag());
-        }
-        if value == 0 { None } else { Some(Value(value)) }
-    }
-
-    /// The same where it is rarely asked: out of line, verified once.
-    #[inline(always)]
-    pub fn find_out_of_line(&self) -> Option<Value> {
         let value = find_flow(self.key, self.buckets, self.tag());
         if value == 0 { None } else { Some(Value(value)) }
     }
@@ -138,9 +126,7 @@ impl Name {
         match answer {
             FULL => Pin::Full,
             CONTENDED => Pin::Contended,
-            EXISTING => self
-                .find_out_of_line()
-                .map_or(Pin::Contended, Pin::Existing),
+            EXISTING => self.find().map_or(Pin::Contended, Pin::Existing),
             _ => Pin::Done,
         }
     }
@@ -163,10 +149,22 @@ impl Name {
     }
 }
 
-/// The value of `key` in `bucket`, 0 if it is not there.
+/// The value of `key` in `bucket`, 0 if it is not there. Ends at the first lane that has it, which is the
+/// cheapest; only for functions that the verifier walks once.
 #[inline(always)]
 fn find_in(bucket: *mut Bucket, key: u64, tag: u32) -> u64 {
-    find_lane(bucket, key, tag).1
+    let mut lane = 0;
+    while lane < BUCKET_FLOWS {
+        let (key_word, value_word) = slot(bucket, lane);
+        if word::load(key_word) == key {
+            let found = word::load(value_word);
+            if found != 0 && Value(found).tag() == tag {
+                return found;
+            }
+        }
+        lane += 1;
+    }
+    0
 }
 
 /// The lane and the value of `key` in `bucket`; the value is 0 if it is not there.

@@ -32,13 +32,7 @@ pub fn reply<const V6: bool>(frame: &mut Frame, segment: &Segment, index: u32) -
             segment.destination_port,
             pair.listener(),
         ));
-        // Most backends answer for one listener.
-        let value = if i == 0 {
-            name.find()
-        } else {
-            name.find_out_of_line()
-        };
-        if let Some(value) = value {
+        if let Some(value) = name.find() {
             if value.backend() == pair.backend() {
                 found = Some((name, value, pair.listener()));
                 break;

@@ -150,7 +150,7 @@ fn taken<const V6: bool>(flow: &Pending, backend: &Backend) -> bool {
         }
         let key = flow_key::<V6>(flow.client, flow.client_port, pair.listener());
         if pair.listener() != flow.listener
-            && let Some(value) = flows::Name::new(key).find_out_of_line()
+            && let Some(value) = flows::Name::new(key).find()
             && value.backend() == pair.backend()
         {
             return true;

@@ -296,7 +296,7 @@ pub fn reverse<const V6: bool>(
     translated: (WireAddress, WirePort),
     protocol: u8,
 ) -> Option<()> {
-    let pointer = Name::new(second_key(V6, backend, translated, protocol)).find_out_of_line()?;
+    let pointer = Name::new(second_key(V6, backend, translated, protocol)).find()?;
     if !pointer.is_pointing() || pointer.slot() > u32::MAX as u64 {
         return None;
     }

@@ -67,7 +67,7 @@ fn found<const V6: bool>(context: *mut xdp_md) -> Step {
     let name = Name::new(sight.flow);
     sight.spread = name.spread();
     let (segment, now) = (sight.segment(), clock::now());
-    let value = match name.find_out_of_line() {
+    let value = match name.find() {
         Some(value) if !selects_anew(&segment, value, now) => value,
         found => {
             let found = found.map_or(0, |value| value.0);

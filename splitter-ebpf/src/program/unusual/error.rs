@@ -65,7 +65,7 @@ fn to_backend<const V6: bool>() -> Step {
         return Step::end(Reason::Inconsistent);
     };
     let name = Name::new(flow_key::<V6>(sight.to, sight.to_port, sight.listener));
-    let Some(value) = name.find_out_of_line() else {
+    let Some(value) = name.find() else {
         return Step::end(Reason::IcmpError);
     };
     let Some(backend) = BACKENDS.get(value.backend().into()) else {

@@ -79,7 +79,7 @@ fn find<const V6: bool>(
             break;
         }
         let key = flow_key::<V6>(peer.0, peer.1, pair.listener());
-        if let Some(value) = Name::new(key).find_out_of_line() {
+        if let Some(value) = Name::new(key).find() {
             if value.backend() == pair.backend() {
                 sight.listener = pair.listener();
                 (sight.flow, sight.value) = (key, value.0);
