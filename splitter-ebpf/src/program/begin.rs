@@ -4,7 +4,7 @@ use super::flows::{Name, Pin};
 use super::maps::{BACKENDS, PENDING};
 use super::split::{SHARED, choose, untaken};
 use super::{budget, clock, family, telemetry, translated};
-use splitter_ebpf::abi::{Backend, Mode, Pending, Translation, Victim};
+use splitter_ebpf::abi::{Backend, Mode, Pending, Translation};
 use splitter_ebpf::flow::{RST, State, Value};
 use splitter_ebpf::headers::Segment;
 use splitter_ebpf::verdict::Reason;
@@ -17,23 +17,21 @@ pub fn pend<const V6: bool>(segment: &Segment, listener: u16, found: u64) -> boo
     let Some(pending) = PENDING.get_ptr_mut(0) else {
         return false;
     };
+    // Field by field, and only those that are read before they are written: LLVM zeroes a whole record by
+    // a call of a byte-wise memset, which costs as much as all else about a new flow.
     // SAFETY: the look-up succeeded, and the value is this CPU's own.
     unsafe {
-        *pending = Pending {
-            client: segment.source,
-            vip: segment.destination,
-            client_port: segment.source_port,
-            vip_port: segment.destination_port,
-            protocol: segment.protocol,
-            flags: segment.flags,
-            listener,
-            family: family::<V6>() as u32,
-            translation: Translation(0),
-            victim: Victim::default(),
-            track_table: 0,
-            entry: 0,
-            found,
-        }
+        (*pending).client = segment.source;
+        (*pending).vip = segment.destination;
+        (*pending).client_port = segment.source_port;
+        (*pending).vip_port = segment.destination_port;
+        (*pending).protocol = segment.protocol;
+        (*pending).flags = segment.flags;
+        (*pending).listener = listener;
+        (*pending).family = family::<V6>() as u32;
+        (*pending).translation = Translation(0);
+        (*pending).victim.value = 0;
+        (*pending).found = found;
     }
     true
 }
