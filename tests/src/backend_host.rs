@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::agent::{Answer, binary};
 use crate::cleanup::{Debt, Owed};
+use crate::hosts::{VIP_V4, VIP_V6};
 use crate::namespace::Namespace;
 use crate::process::ChildGuard;
 use crate::scratch::Scratch;
@@ -30,6 +31,15 @@ impl BackendHost {
             _bpffs: Owed::new(Debt::Mount(scratch.join("bpffs"))),
             scratch,
         })
+    }
+
+    /// A host that takes packets for the lab's VIPs, which come in by `eth0`, out of their tunnels.
+    pub fn decapsulating(host: &Namespace) -> Result<Self> {
+        let host = Self::new(host)?;
+        host.decap(&format!("--once --interface eth0 --vip {VIP_V4},{VIP_V6}"))?
+            .succeeded()
+            .context("cannot attach the decapsulator")?;
+        Ok(host)
     }
 
     /// The host itself.

@@ -15,11 +15,9 @@
 
 mod agent;
 mod backend_host;
-mod backend_setup;
 pub mod bench;
 mod cleanup;
 mod datagram;
-mod decap;
 mod digest;
 mod echoes;
 mod encapsulator;
@@ -48,10 +46,8 @@ mod wait;
 
 pub use agent::{Agent, Answer, Change, Configuration, profile_directory};
 pub use backend_host::BackendHost;
-pub use backend_setup::BackendSetup;
 pub use cleanup::on_signals as clean_up_on_signals;
 pub use datagram::{End, Extra, refused, told_mtu, trace, with_extra};
-pub use decap::Decap;
 pub use digest::Digest;
 pub use echoes::{echo, exchange};
 pub use encapsulator::{Encapsulator, OUTER_SOURCE_V4, OUTER_SOURCE_V6};

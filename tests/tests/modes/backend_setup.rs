@@ -1,18 +1,24 @@
 //! Backends that `splitterctl backend-setup --apply` has set up, and nobody else.
 
 use anyhow::Result;
-use lab::{BackendSetup, Blob, Configuration, MB, Mode, SOLE, Topology, VIP_V4, VIP_V6, echo};
+use lab::{BackendHost, Blob, Configuration, MB, Mode, SOLE, Topology, VIP_V4, VIP_V6, echo};
 
 use super::{ECHOES, ModeSite};
 
 fn set_up(mode: Mode) -> Result<()> {
-    let mut setup = None;
+    let line = format!(
+        "--mode {} --interface eth0 --vip {VIP_V4},{VIP_V6}",
+        mode.name()
+    );
+    let mut backend = None;
     let topology = Topology::routed(mode).without_backend_setup();
     let site = ModeSite::prepared(topology, mode, &Configuration::new(), |hosts| {
-        setup = Some(BackendSetup::apply(&hosts.backends, mode)?);
+        let host = BackendHost::new(&hosts.backends)?;
+        host.setup(&format!("{line} --apply"))?.succeeded()?;
+        backend = Some(host);
         Ok(())
     })?;
-    let setup = setup.unwrap();
+    let backend = backend.unwrap();
     let blob = Blob::new(10 * MB)?;
     for vip in [VIP_V4, VIP_V6] {
         site.upload(&blob, vip)?;
@@ -27,15 +33,12 @@ fn set_up(mode: Mode) -> Result<()> {
     // Its advice on segments leaves room for the tunnel: nobody has to be told later.
     assert_eq!(site.agent.drops()?, [""; 0]);
 
-    let again = setup.run(&["--apply", "-o", "json"])?.succeeded()?;
-    let steps = again.json()?["steps"].clone();
+    let steps = backend.steps(&format!("{line} --apply"))?;
     assert!(
-        steps
-            .as_array()
-            .is_some_and(|steps| steps.iter().all(|step| step["state"] == "asItShould")),
-        "{steps}"
+        steps.iter().all(|(_, state)| state == "asItShould"),
+        "{steps:?}"
     );
-    setup.run(&["--undo"])?.succeeded()?;
+    backend.setup("--undo")?.succeeded()?;
     let loopback = site.hosts.backends.exec("ip addr show dev lo")?;
     assert!(!loopback.contains("198.18.1.100"), "{loopback}");
     Ok(())

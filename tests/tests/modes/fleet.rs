@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 use lab::{
-    Agent, BRIEF, Configuration, Decap, Held, Hosts, Load, Mode, Nginx, SOON, Service, Topology,
-    Totals, VIP_V4, VIP_V6, await_until, heavy, soak,
+    Agent, BRIEF, BackendHost, Configuration, Held, Hosts, Load, Mode, Nginx, SOON, Service,
+    Topology, Totals, VIP_V4, VIP_V6, await_until, heavy, soak,
 };
 
 const TRACKS: [&str; 3] = ["blue", "green", "canary"];
@@ -12,7 +12,7 @@ const TRACKS: [&str; 3] = ["blue", "green", "canary"];
 struct Fleet {
     agent: Agent,
     _nginx: Vec<Nginx>,
-    _decap: Vec<Decap>,
+    _decap: Vec<BackendHost>,
     hosts: Hosts,
 }
 
@@ -34,7 +34,7 @@ impl Fleet {
         let decap = hosts
             .apart
             .iter()
-            .map(|(_, host)| Decap::attach(host))
+            .map(|(_, host)| BackendHost::decapsulating(host))
             .collect::<Result<_>>()?;
         let configuration = Configuration::new().interfaces(hosts.interfaces);
         let agent = Agent::start_with(&hosts, &configuration)?;

@@ -15,7 +15,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use anyhow::Result;
 use lab::{
-    BRIEF, Blob, Configuration, Decap, Hosts, Mode, SOLE, Service, Site, Topology, Transfer,
+    BRIEF, BackendHost, Blob, Configuration, Hosts, Mode, SOLE, Service, Site, Topology, Transfer,
     UdpEcho, VIP_V4, VIP_V6,
 };
 
@@ -29,7 +29,7 @@ const ECHOES: [SocketAddr; 2] = [SocketAddr::new(VIP_V4, ECHO), SocketAddr::new(
 struct ModeSite {
     site: Site,
     echo: Option<UdpEcho>,
-    _decap: Option<Decap>,
+    _decap: Option<BackendHost>,
 }
 
 impl Drop for ModeSite {
@@ -73,7 +73,7 @@ impl ModeSite {
         prepare(&hosts)?;
         // Where nothing was set up, `prepare` has done it.
         let decap = (mode == Mode::Ipip && topology.has_backend_setup())
-            .then(|| Decap::attach(&hosts.backends))
+            .then(|| BackendHost::decapsulating(&hosts.backends))
             .transpose()?;
         let servers = UdpEcho::start(&hosts, ECHO)?;
         let site = Site::on(hosts, configuration, &web)?;

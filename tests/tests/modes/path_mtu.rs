@@ -11,14 +11,18 @@ fn blob() -> Result<Blob> {
     Blob::new(2 * MB)
 }
 
-fn site(topology: Topology, mode: Mode) -> Result<ModeSite> {
-    ModeSite::new(topology, mode, &Configuration::new())
+fn site(topology: Topology, mode: Mode, xdp: &str) -> Result<ModeSite> {
+    ModeSite::new(topology, mode, &Configuration::new().xdp_mode(xdp))
 }
 
 /// The router before the client refuses the backend's large packets, and tells the VIP.
-fn narrow_before_the_client(mode: Mode) -> Result<()> {
+fn narrow_before_the_client(mode: Mode, xdp: &str) -> Result<()> {
     let blob = blob()?;
-    let site = site(Topology::routed(mode).narrow_towards_client(1300), mode)?;
+    let site = site(
+        Topology::routed(mode).narrow_towards_client(1300),
+        mode,
+        xdp,
+    )?;
     for vip in [VIP_V4, VIP_V6] {
         site.download(&blob, vip)?;
     }
@@ -26,10 +30,10 @@ fn narrow_before_the_client(mode: Mode) -> Result<()> {
 }
 
 /// The wire behind the balancer is too narrow, and the balancer tells the client.
-fn narrow_behind_the_balancer(mode: Mode) -> Result<()> {
+fn narrow_behind_the_balancer(mode: Mode, xdp: &str) -> Result<()> {
     let blob = blob()?;
     // Behind a tunnel's outer header 1280 bytes must be left: IPv6 knows no smaller MTU (RFC 8200 section 5).
-    let site = site(Topology::routed(mode).inside_mtu(1400), mode)?;
+    let site = site(Topology::routed(mode).inside_mtu(1400), mode, xdp)?;
     for vip in [VIP_V4, VIP_V6] {
         site.upload(&blob, vip)?;
         site.download(&blob, vip)?;
@@ -38,9 +42,13 @@ fn narrow_behind_the_balancer(mode: Mode) -> Result<()> {
 }
 
 /// A router further on refuses the client's large packets, and tells whom it takes for their sender.
-fn narrow_before_the_backend(mode: Mode) -> Result<()> {
+fn narrow_before_the_backend(mode: Mode, xdp: &str) -> Result<()> {
     let blob = blob()?;
-    let site = site(Topology::routed(mode).narrow_towards_backends(1300), mode)?;
+    let site = site(
+        Topology::routed(mode).narrow_towards_backends(1300),
+        mode,
+        xdp,
+    )?;
     for vip in [VIP_V4, VIP_V6] {
         let up = site.upload(&blob, vip)?;
         assert!(up.segment < 1300, "{vip}: {up:?}");
@@ -48,38 +56,55 @@ fn narrow_before_the_backend(mode: Mode) -> Result<()> {
     site.assert_met("icmp_error_followed")
 }
 
-/// A test for each case and mode.
+/// A test for each case, mode and way of attaching.
 macro_rules! cases {
-    ($($name:ident: $case:ident, $mode:expr;)+) => {
+    ($($name:ident: $case:ident, $mode:expr, $xdp:literal;)+) => {
         $(#[test]
         fn $name() -> Result<()> {
-            $case($mode)
+            $case($mode, $xdp)
         })+
     };
 }
 
 cases! {
-    dnat_tells_the_backend_of_a_narrow_way_to_the_client: narrow_before_the_client, Mode::Dnat;
-    fullnat_tells_the_backend_of_a_narrow_way_to_the_client: narrow_before_the_client, Mode::FullNat;
-    dsr_l2_tells_the_backend_of_a_narrow_way_to_the_client: narrow_before_the_client, Mode::DsrL2;
-    ipip_tells_the_backend_of_a_narrow_way_to_the_client: narrow_before_the_client, Mode::Ipip;
-    dnat_tells_the_client_of_a_narrow_wire_behind_the_balancer: narrow_behind_the_balancer, Mode::Dnat;
-    fullnat_tells_the_client_of_a_narrow_wire_behind_the_balancer: narrow_behind_the_balancer, Mode::FullNat;
-    dsr_l2_tells_the_client_of_a_narrow_wire_behind_the_balancer: narrow_behind_the_balancer, Mode::DsrL2;
-    ipip_tells_the_client_of_a_narrow_wire_behind_the_balancer: narrow_behind_the_balancer, Mode::Ipip;
-    dnat_tells_the_client_of_a_narrow_way_to_the_backend: narrow_before_the_backend, Mode::Dnat;
-    fullnat_tells_the_client_of_a_narrow_way_to_the_backend: narrow_before_the_backend, Mode::FullNat;
+    dnat_tells_the_backend_of_a_narrow_way_to_the_client: narrow_before_the_client, Mode::Dnat, "native";
+    fullnat_tells_the_backend_of_a_narrow_way_to_the_client: narrow_before_the_client, Mode::FullNat, "native";
+    dsr_l2_tells_the_backend_of_a_narrow_way_to_the_client: narrow_before_the_client, Mode::DsrL2, "native";
+    ipip_tells_the_backend_of_a_narrow_way_to_the_client: narrow_before_the_client, Mode::Ipip, "native";
+    dnat_tells_the_client_of_a_narrow_wire_behind_the_balancer: narrow_behind_the_balancer, Mode::Dnat, "native";
+    fullnat_tells_the_client_of_a_narrow_wire_behind_the_balancer: narrow_behind_the_balancer, Mode::FullNat, "native";
+    dsr_l2_tells_the_client_of_a_narrow_wire_behind_the_balancer: narrow_behind_the_balancer, Mode::DsrL2, "native";
+    ipip_tells_the_client_of_a_narrow_wire_behind_the_balancer: narrow_behind_the_balancer, Mode::Ipip, "native";
+    dnat_tells_the_client_of_a_narrow_way_to_the_backend: narrow_before_the_backend, Mode::Dnat, "native";
+    fullnat_tells_the_client_of_a_narrow_way_to_the_backend: narrow_before_the_backend, Mode::FullNat, "native";
+    dnat_tells_the_backend_in_generic_mode: narrow_before_the_client, Mode::Dnat, "generic";
+    ipip_tells_the_backend_in_generic_mode: narrow_before_the_client, Mode::Ipip, "generic";
+    fullnat_tells_the_client_in_generic_mode: narrow_before_the_backend, Mode::FullNat, "generic";
 }
 
-#[test]
-fn ipip_tells_the_client_that_the_outer_header_needs_room() -> Result<()> {
-    let topology = Topology::routed(Mode::Ipip).without_room_for_tunnel();
+/// Nobody but the balancer knows of the outer header.
+fn no_room_for_the_outer_header(topology: Topology, xdp: &str) -> Result<()> {
     let blob = blob()?;
-    let site = site(topology, Mode::Ipip)?;
+    let site = site(topology.without_room_for_tunnel(), Mode::Ipip, xdp)?;
     // Less the headers and the time stamps of TCP.
     for (vip, mtu, headers) in [(VIP_V4, 1480, 52), (VIP_V6, 1460, 72)] {
         let up = site.upload(&blob, vip)?;
         assert_eq!(up.segment, mtu - headers, "{vip}");
     }
     site.assert_met("too_big")
+}
+
+#[test]
+fn ipip_tells_the_client_that_the_outer_header_needs_room() -> Result<()> {
+    no_room_for_the_outer_header(Topology::routed(Mode::Ipip), "native")
+}
+
+#[test]
+fn ipip_tells_the_client_so_in_generic_mode() -> Result<()> {
+    no_room_for_the_outer_header(Topology::routed(Mode::Ipip), "generic")
+}
+
+#[test]
+fn a_one_armed_host_tells_the_client_so() -> Result<()> {
+    no_room_for_the_outer_header(Topology::one_armed(Mode::Ipip), "native")
 }
