@@ -75,7 +75,9 @@ fn route<const V6: bool>(frame: &mut Frame, segment: &Segment) -> Outcome {
                 if translated::find_reverse_way(frame.context()) == 0 {
                     return Outcome::of(Reason::NoReturnPath);
                 }
-                return Outcome(translated::reply_translated(frame.context()));
+                let outcome = Outcome(translated::reply_translated(frame.context()));
+                translated::refresh_reverse();
+                return outcome;
             }
         } else if endpoint.kind != EndpointKind::Backend as u32 {
             return Outcome::of(Reason::Foreign);

@@ -1,6 +1,6 @@
 //! What the host of a backend needs besides the backend itself: `splitterctl backend-setup`.
 //!
-//! Facts of the host and what is wanted give a list of items: pure ([`plan`]). An item is as it should
+//! Facts of the host and what is wanted give a list of items: pure ([`plan()`]). An item is as it should
 //! be, or a [`Change`], or something for a person. Changes are carried out one by one, each written down
 //! before it is made ([`Record`]), so that they can be taken back, in reverse.
 

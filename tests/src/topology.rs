@@ -8,7 +8,7 @@
 //!              \.5.1 ----------------------- .5.2/
 //! ```
 //!
-//! Numbers are the last two of 198.18.x.y; IPv6 has 2001:db8:x::y (backends: see [`BACKENDS`](crate::BACKENDS)). The wire
+//! Numbers are the last two of 198.18.x.y; IPv6 has 2001:db8:x::y (backends: see [`BACKENDS`]). The wire
 //! below is the way back for everything but `dnat`, whose replies go by the inner router. For `dsr-l2` there is no inner
 //! router: balancer and backends are neighbours.
 //!

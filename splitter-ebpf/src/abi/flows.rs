@@ -1,4 +1,5 @@
 use super::{BUCKET_FLOWS, assert_layout};
+use crate::flow::TICK_MASK;
 use crate::wire::{WireAddress, WirePort};
 
 /// Flows that share a place in the flow table: keys in one cache line, values in the next.
@@ -131,6 +132,13 @@ impl FragmentPath {
     pub const DESTINATION: u16 = 4;
     /// Handed to the host, and so are the others.
     pub const PASSED: u16 = 8;
+
+    /// Whether fragments still follow this path at the tick `now`, for `most` ticks from the first one on.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_followed(&self, now: u32, most: u32) -> bool {
+        now.wrapping_sub(self.tick) & TICK_MASK <= most
+    }
 }
 
 /// A flow that is being pinned, as its first packet shows it: a CPU's own, for the functions that choose
@@ -197,3 +205,23 @@ pub struct Victim {
     pub slot: u64,
 }
 assert_layout!(Victim, 24, value: 0, rest: 8, slot: 16);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_followed_for_its_time_across_the_wrap_of_ticks() {
+        for first in [0, 7, TICK_MASK - 3] {
+            let path = FragmentPath {
+                tick: first,
+                ..FragmentPath::default()
+            };
+            let after = |ticks: u32| first.wrapping_add(ticks) & TICK_MASK;
+            assert!(path.is_followed(first, 117));
+            assert!(path.is_followed(after(117), 117));
+            assert!(!path.is_followed(after(118), 117));
+            assert!(!path.is_followed(after(TICK_MASK / 2), 117));
+        }
+    }
+}

@@ -460,7 +460,7 @@ fn write_cold(slot: u32) {
     unsafe {
         let rest = &raw mut (*cell).rest;
         word::store(rest, 0);
-        (*cell).address = flow.client;
+        (*cell).address = word::address(&raw const flow.client);
         word::store(
             rest,
             ColdKey::rest_of(flow.client_port, flow.listener, flow.translation),

@@ -9,6 +9,7 @@ use super::packet::Frame;
 use super::word;
 use aya_ebpf::bindings::{self, bpf_fib_lookup as FibLookup, xdp_md};
 use aya_ebpf::helpers::bpf_fib_lookup;
+use core::mem::MaybeUninit;
 use splitter_ebpf::abi::{self, ClientHop, Hop, LearnedHop, Path, Wanted};
 use splitter_ebpf::flow::TICK_MASK;
 use splitter_ebpf::hash::scatter;
@@ -161,7 +162,7 @@ pub extern "C" fn find_way(
     // SAFETY: the look-up succeeded, and the cell is this CPU's own.
     unsafe {
         *cell = ClientHop {
-            address: wanted.client,
+            address: word::address(&raw const wanted.client),
             epoch,
             tick: now,
             valid: family,
@@ -176,8 +177,17 @@ pub extern "C" fn find_way(
 /// Asks the kernel's routes and neighbours.
 #[inline(always)]
 fn routed(context: *mut xdp_md, wanted: &Wanted, family: u32) -> Option<(Hop, Path)> {
+    let mut query = MaybeUninit::<FibLookup>::uninit();
+    let words = query.as_mut_ptr().cast::<u32>();
+    let mut i = 0;
+    // By words, for the reason that `word::address` has.
+    while i < size_of::<FibLookup>() / 4 {
+        // SAFETY: within the structure, which is aligned to 4.
+        unsafe { words.add(i).write_volatile(0) }
+        i += 1;
+    }
     // SAFETY: all-zero bytes are a valid value of this plain C structure.
-    let mut query: FibLookup = unsafe { core::mem::zeroed() };
+    let query = unsafe { query.assume_init_mut() };
     // SAFETY: a program's context is valid for as long as it runs.
     query.ifindex = unsafe { (*context).ingress_ifindex };
     query.family = family as u8;
@@ -188,9 +198,9 @@ fn routed(context: *mut xdp_md, wanted: &Wanted, family: u32) -> Option<(Hop, Pa
         query.__bindgen_anon_3.ipv4_src = wanted.source.0[0];
         query.__bindgen_anon_4.ipv4_dst = wanted.client.0[0];
     }
-    let size = core::mem::size_of::<FibLookup>() as i32;
+    let size = size_of::<FibLookup>() as i32;
     // SAFETY: the context is the program's own and the structure is initialised whole.
-    let answer = unsafe { bpf_fib_lookup(context.cast(), &raw mut query, size, 0) };
+    let answer = unsafe { bpf_fib_lookup(context.cast(), &raw mut *query, size, 0) };
     if answer != bindings::BPF_FIB_LKUP_RET_SUCCESS as i64 {
         return None;
     }

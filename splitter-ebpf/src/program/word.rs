@@ -1,6 +1,7 @@
 //! Shared memory: words that other CPUs and the agent read and write at the same time.
 
 use core::intrinsics::{AtomicOrdering, atomic_cxchg};
+use splitter_ebpf::wire::WireAddress;
 
 /// Reads a word that others may be writing. One load.
 #[inline(always)]
@@ -33,4 +34,29 @@ pub fn negate(mut x: u64) -> u64 {
     // SAFETY: one arithmetic instruction on one register.
     unsafe { core::arch::asm!("{0} = -{0}", inout(reg) x, options(pure, nomem, nostack)) };
     x
+}
+
+/// The same value, of which the compiler no longer knows where it comes from. Verifiers before Linux 6.3 know
+/// the bound of the register that was compared, not of the word that it was taken out of or of a 32-bit copy.
+#[inline(always)]
+pub fn opaque(mut x: u64) -> u64 {
+    // SAFETY: an instruction that changes nothing; an empty text would have no line of its own.
+    unsafe { core::arch::asm!("{0} += 0", inout(reg) x, options(pure, nomem, nostack)) };
+    x
+}
+
+/// An address out of a map, by words: the compiler would call a function that copies bytes, and that costs, as
+/// well as one more frame of the stack.
+#[inline(always)]
+pub fn address(place: *const WireAddress) -> WireAddress {
+    let words = place.cast::<u32>();
+    // SAFETY: as for `load`; an address is four aligned words.
+    unsafe {
+        WireAddress([
+            words.read_volatile(),
+            words.add(1).read_volatile(),
+            words.add(2).read_volatile(),
+            words.add(3).read_volatile(),
+        ])
+    }
 }

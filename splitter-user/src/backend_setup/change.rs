@@ -248,12 +248,16 @@ impl Change {
                     IpAddr::V6(_) => "ip6tnl mode ip6ip6",
                 };
                 if *present {
-                    vec![
-                        line(format!(
-                            "ip link add {name} type {kind} local {local} remote any"
-                        )),
-                        line(format!("ip link set {name} up")),
-                    ]
+                    let mut lines = vec![line(format!(
+                        "ip link add {name} type {kind} local {local} remote any"
+                    ))];
+                    if let IpAddr::V4(local) = local {
+                        // Loose reverse-path filtering is strict on an interface without an address
+                        // (net/ipv4/fib_frontend.c, `last_resort`).
+                        lines.push(line(format!("ip addr add {local}/32 dev {name}")));
+                    }
+                    lines.push(line(format!("ip link set {name} up")));
+                    lines
                 } else {
                     vec![line(format!("ip link del {name}"))]
                 }

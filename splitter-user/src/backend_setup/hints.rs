@@ -59,7 +59,7 @@ pub fn hints(wish: &Wish, items: &[Item]) -> Vec<String> {
         match &item.need {
             Need::Change(change @ Change::Decapsulator { .. }) => hints.push(service(change)),
             Need::Change(Change::Tunnel { tunnel, .. }) => hints.push(format!(
-                "a .netdev file of systemd-networkd with Name={}, Kind={} and [Tunnel] Local={}\n",
+                "a .netdev file of systemd-networkd with Name={}, Kind={} and [Tunnel] Local={}, and the same address on it\n",
                 tunnel.name,
                 if tunnel.local.is_ipv4() {
                     "ipip"

@@ -38,7 +38,7 @@ pub struct Args {
     /// Where packets of balancers come in; without it: where routes lead to --balancer, or to everywhere
     #[arg(long, value_name = "DEV")]
     interface: Option<String>,
-    /// ipip: where tunnels may begin, the balancers' [tunnel] outer_source_v4 and outer_source_v6
+    /// ipip: where tunnels may begin, the balancers' `[tunnel]` outer_source_v4 and outer_source_v6
     #[arg(long, value_name = "PREFIX", value_delimiter = ',', value_parser = parse_source,
         default_values_t = default_sources())]
     source: Vec<IpNet>,

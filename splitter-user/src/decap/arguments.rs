@@ -33,7 +33,7 @@ pub struct Arguments {
     /// What clients dial
     #[arg(long, value_name = "ADDR", value_delimiter = ',', required_unless_present_any = ["status", "detach"])]
     vip: Vec<IpAddr>,
-    /// Where tunnels may begin: the balancers' [tunnel] outer_source_v4 and outer_source_v6
+    /// Where tunnels may begin: the balancers' `[tunnel]` outer_source_v4 and outer_source_v6
     #[arg(long, value_name = "PREFIX", value_delimiter = ',', value_parser = parse_source,
         default_values_t = default_sources())]
     source: Vec<IpNet>,

@@ -1,4 +1,4 @@
-//! What the kernel of this machine may lack, and Debian's have: bonding, kernel tunnels, IPVS.
+//! What the kernel of this machine may lack, and Debian's have: bonding, VLAN interfaces, kernel tunnels, IPVS.
 //!
 //! Run by `cargo xtask test --kernels` alone, in a machine of their own under qemu. A kernel without what a test asks for fails
 //! it. Nothing here says how fast anything is: those machines' CPUs are translated.
@@ -9,3 +9,4 @@ mod ends;
 mod ipvs;
 mod scene;
 mod tunnels;
+mod vlan;

@@ -19,6 +19,9 @@ const ROUTES: [u8; 40] = {
     list
 };
 
+/// Makes another frame of one.
+type Change<'a> = dyn Fn(Vec<u8>) -> Vec<u8> + 'a;
+
 /// Widens a frame by headers that are carried; there are several ways.
 type Widen = fn(Vec<u8>) -> Vec<u8>;
 
@@ -51,9 +54,6 @@ fn ways(flow: &Flow) -> Vec<(&'static str, Widen)> {
         }),
     ]
 }
-
-/// What is done to a frame.
-type Change<'a> = &'a dyn Fn(Vec<u8>) -> Vec<u8>;
 
 #[test]
 fn options_and_extension_headers_are_carried_both_ways_in_every_mode() -> Result<()> {
@@ -196,7 +196,7 @@ fn extension_headers_that_are_not_carried_are_dropped_by_name() -> Result<()> {
     let seven = |frame| (0..7).fold(frame, |frame, _| extended(frame, 60, &header));
     let routed = |frame| extended(frame, 43, &[0, 0, 4, 1, 0, 0, 0, 0]);
     let late = |frame| extended(extended(frame, 0, &header), 60, &header);
-    let changes: [(&str, Change); 3] = [
+    let changes: [(&str, &Change<'_>); 3] = [
         ("seven", &seven),
         ("a segment left", &routed),
         ("hop-by-hop behind another", &late),

@@ -107,16 +107,11 @@ fn unpacked(folder: &Path, package: &str) -> Result<PathBuf> {
         fs::remove_dir_all(&fresh)?;
     }
     fs::create_dir_all(fresh.join("files"))?;
-    // As root apt would switch to a user of its own, who may not write here.
-    let download = [
-        "--quiet",
-        "--quiet",
-        "--option",
-        "APT::Sandbox::User=root",
-        "download",
-        package,
-    ];
-    quietly(Command::new("apt-get").args(download).current_dir(&fresh))?;
+    if download(package, &fresh).is_err() {
+        // The lists may be older than the servers, or not there at all.
+        setup::refresh_lists()?;
+        download(package, &fresh)?;
+    }
     let archive = fs::read_dir(&fresh)?
         .flatten()
         .map(|entry| entry.path())
@@ -132,6 +127,15 @@ fn unpacked(folder: &Path, package: &str) -> Result<PathBuf> {
     fs::rename(fresh.join("files"), &target)?;
     fs::remove_dir_all(&fresh)?;
     Ok(target)
+}
+
+fn download(package: &str, folder: &Path) -> Result<()> {
+    let mut apt = Command::new("apt-get");
+    apt.args(["--quiet", "--quiet", "download", package])
+        // As root apt would switch to a user of its own, who may not write here.
+        .args(["--option", "APT::Sandbox::User=root"])
+        .current_dir(folder);
+    quietly(&mut apt)
 }
 
 /// Runs a command; its words count only when it fails.

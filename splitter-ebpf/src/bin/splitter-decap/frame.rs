@@ -64,9 +64,12 @@ impl Packet for Frame<'_> {
     }
     #[inline(always)]
     fn holds(&self, length: usize) -> bool {
-        // The helper is for frames whose first buffer ends before their packet.
+        // A difference, not a sum: kernels as old as 6.12 know no bounds of a length that was swapped, and let
+        // none be added to a packet's address. The helper is for frames whose first buffer ends before
+        // their packet.
         // SAFETY: a plain helper call on this program's own context.
-        self.has(length) || unsafe { bpf_xdp_get_buff_len(self.context.ctx) } >= length as u64
+        self.end - self.data >= length
+            || unsafe { bpf_xdp_get_buff_len(self.context.ctx) } >= length as u64
     }
     #[inline(always)]
     fn byte(&self, at: usize) -> u8 {

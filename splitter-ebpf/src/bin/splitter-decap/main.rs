@@ -64,10 +64,14 @@ fn take_out<const REMOVED: usize, const AT: usize>(
 
 #[inline(always)]
 fn count(reason: Reason) {
+    let number = reason as u32;
+    // SAFETY: a variable of this function. Volatile, because the compiler knows that no reason needs the
+    // mask below and leaves it out, and kernels as old as 6.1 do not know it.
+    let number = unsafe { (&raw const number).read_volatile() };
     if let Some(counters) = DECAP_COUNTERS.get_ptr_mut(0) {
         // SAFETY: the look-up succeeded, and no other reference to this CPU's value exists.
         let frames = unsafe { &mut (*counters).frames };
-        frames[reason as usize & (REASONS - 1)] += 1;
+        frames[number as usize & (REASONS - 1)] += 1;
     }
 }
 

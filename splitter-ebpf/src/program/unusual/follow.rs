@@ -11,7 +11,6 @@ use super::super::maps::{FRAGMENTS, REUSE_TICKS};
 use super::super::outcome::Outcome;
 use super::{Step, both_families, sight};
 use splitter_ebpf::abi::{FragmentKey, FragmentPath};
-use splitter_ebpf::flow::TICK_MASK;
 use splitter_ebpf::unusual::{Sight, copied, may_have_ports};
 use splitter_ebpf::verdict::{Action, Reason};
 use splitter_ebpf::wire::Family;
@@ -90,7 +89,7 @@ fn followed<const V6: bool>() -> Step {
     };
     // 30 seconds: half of the time that receivers wait for a packet's last fragment (RFC 8200 section
     // 4.5; RFC 1122 section 3.3.2 has 60 to 120), and as long as Linux waits for those of IPv4.
-    if clock::now().wrapping_sub(path.tick) & TICK_MASK > REUSE_TICKS.load() / 2 {
+    if !path.is_followed(clock::now(), REUSE_TICKS.load() / 2) {
         return unknown(sight);
     }
     if path.flags & FragmentPath::PASSED != 0 {

@@ -147,6 +147,7 @@ fn a_tunnel_needs_smaller_segments_and_somebody_who_takes_packets_out() {
         commands(&kernel, &strict)[6..],
         [
             "ip link add splitter-ipip type ipip local 198.18.2.11 remote any",
+            "ip addr add 198.18.2.11/32 dev splitter-ipip",
             "ip link set splitter-ipip up",
             "sysctl -w net.ipv4.conf.splitter-ipip.rp_filter=2",
             "ip link add splitter-ip6tnl type ip6tnl mode ip6ip6 local 2001:db8:2::11 remote any",
