@@ -4,11 +4,18 @@
 //! hand it the corpus. A panic is a finding: of an assertion here, or of a read beyond the frame, which
 //! the kernel's verifier would refuse or the program would take for another packet.
 
+mod answers;
 mod sums;
+mod unusual;
+
+pub use answers::answers;
+pub use unusual::{errors, fragments};
 
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
-use splitter_ebpf::headers::{ETHERNET, Frame, Parsed, Portless, Segment, What, parse, payload};
-use splitter_ebpf::rewrite::{End, echo_reply, may_hop, translate};
+use splitter_ebpf::headers::{
+    ETHERNET, Extent, Frame, Parsed, Portless, Segment, What, extent, parse,
+};
+use splitter_ebpf::rewrite::{End, Layers, echo_reply, may_hop, translate};
 use splitter_ebpf::wire::{Family, UDP, WireAddress, WirePort};
 
 /// The bytes before the frame: an address, a port, and which end is translated.
@@ -27,10 +34,11 @@ pub fn segments(data: &[u8]) {
         Parsed::V6(segment) => (segment, Family::V6),
         Parsed::Portless(_) | Parsed::NotIp => return,
     };
-    let Some(carries_data) = payload(&Frame(&mut frame), &segment, family) else {
+    let Some(Extent { total, payload }) = extent(&Frame(&mut frame), &segment, family) else {
         return;
     };
-    agrees_with_others(&frame, &segment, carries_data);
+    assert!(ETHERNET + total <= frame.len());
+    agrees_with_others(&frame, &segment, payload);
     if !may_hop(&Frame(&mut frame), family) {
         return;
     }
@@ -58,10 +66,23 @@ pub fn segments(data: &[u8]) {
 
 type Place = (WireAddress, WirePort);
 
+fn put(frame: &mut [u8], family: Family, protocol: u8, end: End, (address, port): Place) {
+    let layers = Layers::plain(family);
+    translate(
+        &mut Frame(frame),
+        family,
+        layers,
+        protocol,
+        end,
+        address,
+        port,
+    );
+}
+
 fn there_and_back(frame: &[u8], family: Family, protocol: u8, end: End, [old, new]: [Place; 2]) {
     let right = sums::right(frame, family, protocol);
     let mut there = frame.to_vec();
-    translate(&mut Frame(&mut there), family, protocol, end, new.0, new.1);
+    put(&mut there, family, protocol, end, new);
     assert_eq!(there.len(), frame.len());
     assert_eq!(
         right,
@@ -84,7 +105,7 @@ fn there_and_back(frame: &[u8], family: Family, protocol: u8, end: End, [old, ne
         return;
     }
     let mut back = there;
-    translate(&mut Frame(&mut back), family, protocol, end, old.0, old.1);
+    put(&mut back, family, protocol, end, old);
     assert_eq!(
         right,
         sums::right(&back, family, protocol),
@@ -171,8 +192,8 @@ pub fn echoes(data: &[u8]) {
     assert_eq!(reply[at..at + size], frame[at + size..at + 2 * size]);
     assert_eq!(reply[at + size..at + 2 * size], frame[at..at + size]);
     assert_eq!(
-        sums::echo_is_right(&frame, family),
-        sums::echo_is_right(&reply, family),
+        sums::icmp_is_right(&frame, family),
+        sums::icmp_is_right(&reply, family),
         "checksums"
     );
     // What it answers is answered no more: two hosts never send one echo for ever.
@@ -217,6 +238,21 @@ mod tests {
     #[test]
     fn segments_hold_for_the_corpus_and_around_it() {
         corpus("segments", segments);
+    }
+
+    #[test]
+    fn answers_hold_for_the_corpus_and_around_it() {
+        corpus("answers", super::answers);
+    }
+
+    #[test]
+    fn unusual_packets_hold_for_the_corpus_and_around_it() {
+        corpus("unusual", super::fragments);
+    }
+
+    #[test]
+    fn errors_hold_for_the_corpus_and_around_it() {
+        corpus("errors", super::errors);
     }
 
     #[test]

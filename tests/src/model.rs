@@ -4,6 +4,9 @@
 //! byte slices, checksums by 16-bit words, one state machine written down once more. What it shares with
 //! the program is where hashes lead (`splitter_ebpf::endpoint`), since places are part of the contract.
 //!
+//! Packets of a VIP or a backend with options, extension headers or in fragments, and ICMP errors, are
+//! none of its business yet: it leaves them out.
+//!
 //! Time does not pass in a trial: the clock's shift makes a tick of months. Flows grow older by the
 //! trial's own [`Step::Age`], which takes the same ticks from every `last seen` in model and table.
 
@@ -31,7 +34,7 @@ use splitter_ebpf::wire::TCP;
 
 use hops::{Hop, WaysBack};
 use life::Sender;
-use packet::{Content, Headers, Known};
+use packet::{Content, Fate, Headers, Known, Other};
 use room::{Flow, Occupant, Room};
 use split::Services;
 use told::Answer;
@@ -55,6 +58,17 @@ struct Refusal {
     by: Option<IpAddr>,
     /// What a packet too big is told.
     mtu: u16,
+    /// The model does not know.
+    unknown: bool,
+}
+
+impl Refusal {
+    const UNKNOWN: Self = Self {
+        reason: Reason::Foreign,
+        by: None,
+        mtu: 0,
+        unknown: true,
+    };
 }
 
 impl From<Reason> for Refusal {
@@ -63,6 +77,7 @@ impl From<Reason> for Refusal {
             reason,
             by: None,
             mtu: 0,
+            unknown: false,
         }
     }
 }
@@ -99,8 +114,8 @@ struct Limits {
 }
 
 impl Model {
-    /// What becomes of a frame, which may change flows.
-    fn packet(&mut self, frame: &[u8]) -> Expected {
+    /// What becomes of a frame, which may change flows; `None` if the model does not know.
+    fn packet(&mut self, frame: &[u8]) -> Option<Expected> {
         let passed = |reason| Expected {
             reason,
             sent: None,
@@ -109,33 +124,34 @@ impl Model {
         let (mut inner, mut tag) = (frame.to_vec(), None);
         if packet::is_tagged(frame) {
             let Some(tagged) = packet::read_tagged(frame) else {
-                return passed(Reason::NotIp);
+                return Some(passed(Reason::NotIp));
             };
             let ours = tagged
                 .addresses
                 .into_iter()
                 .any(|ip| self.services.concerns(ip));
             if !ours && (tagged.stacked || !tagged.icmp) {
-                return passed(Reason::Foreign);
+                return Some(passed(Reason::Foreign));
             }
             if tagged.stacked {
-                return passed(Reason::VlanTag);
+                return Some(passed(Reason::VlanTag));
             }
             inner.drain(12..16);
             tag = Some(tagged.vlan);
         }
         let mut out = inner.clone();
         let back = Hop::back(&inner, self.ingress).by(0, tag);
-        match self.classify(&mut out, back) {
+        Some(match self.classify(&mut out, back) {
             Ok((reason, hop)) => {
                 out[..12].copy_from_slice(&hop.macs);
                 sent(reason, out, hop)
             }
+            Err(refusal) if refusal.unknown => return None,
             Err(refusal) => match self.told(&inner, refusal) {
                 Some(answer) => sent(refusal.reason, answer, back),
                 None => passed(refusal.reason),
             },
-        }
+        })
     }
 
     /// What the sender of a refused packet is told.
@@ -157,12 +173,7 @@ impl Model {
     fn classify(&mut self, frame: &mut Vec<u8>, back: Hop) -> Verdict {
         match packet::read(frame) {
             Known::Nothing => Err(Reason::NotIp.into()),
-            Known::Destination(to, _) if !self.services.concerns(to) => Err(Reason::Foreign.into()),
-            Known::Destination(_, packet::Fate::Verdict(reason)) => Err(reason.into()),
-            Known::Destination(to, packet::Fate::Echo) => {
-                rewrite::echo(frame, to.is_ipv6());
-                Ok((Reason::EchoReply, back))
-            }
+            Known::Other(other) => self.other(frame, other, back),
             Known::Segment(segment) => {
                 if let Some(id) = self.services.listener(segment.to, segment.protocol) {
                     return self.request(frame, &segment, id, back);
@@ -179,6 +190,23 @@ impl Model {
                     None => Err(Reason::Foreign.into()),
                 }
             }
+        }
+    }
+
+    /// No plain segment.
+    fn other(&self, frame: &mut [u8], other: Other, back: Hop) -> Verdict {
+        let vip = self.services.is_vip(other.destination);
+        let ours = vip || self.services.concerns(other.source);
+        match other.fate {
+            Fate::Echo if vip => {
+                rewrite::echo(frame, other.source.is_ipv6());
+                Ok((Reason::EchoReply, back))
+            }
+            Fate::Host if vip => Err(Reason::HostIcmp.into()),
+            Fate::Malformed if ours => Err(Reason::Malformed.into()),
+            Fate::Unmodelled if ours => Err(Refusal::UNKNOWN),
+            Fate::Error => Err(Refusal::UNKNOWN),
+            _ => Err(Reason::Foreign.into()),
         }
     }
 

@@ -84,7 +84,7 @@ fn fuzz_one(
     command.args([&found, &fuzz.join("corpus").join(target)]);
     command.args([
         &format!("-max_total_time={seconds}"),
-        "-max_len=512",
+        "-max_len=1600",
         "-timeout=10",
         "-verbosity=0",
     ]);

@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail};
 use splitter_ebpf::abi::Mode;
 use splitter_ebpf::drive::Drive;
 use splitter_ebpf::endpoint::{flow_key_v4, flow_key_v6};
 use splitter_ebpf::flow::{ACK, SYN, State};
+use splitter_ebpf::verdict::Reason;
 use splitter_ebpf::wire::{WireAddress, WirePort};
+use splitter_user::dataplane::DataPlane as _;
 
 use super::scene::{CLIENT, Crew, Scene};
 use super::world::World;
@@ -87,6 +89,7 @@ impl World {
         let (flows, family) = (drive.mask + 1, usize::from(segment.from.is_ipv6()));
         let count = u32::try_from(flows)?;
         self.rig.forget_flows();
+        let before = self.rig.kernel().verdicts()?;
         self.send(drive, &segment.clone().flags(SYN), count)?;
         if Mode::one_way(scene.mode as u8) {
             self.send(drive, segment, count)?;
@@ -108,11 +111,17 @@ impl World {
         let established = flow_values
             .filter(|value| state(value.state_bits()))
             .count();
-        ensure!(
-            established * 1000 >= usize::try_from(flows)? * 999,
-            "{}: of {flows} flows only {established} are established",
-            scene.name()
-        );
+        if established * 1000 < usize::try_from(flows)? * 999 {
+            let after = self.rig.kernel().verdicts()?;
+            let met = Reason::ALL.iter().filter_map(|reason| {
+                let number = *reason as usize;
+                let count = after.packets[number] - before.packets[number];
+                (count > 0).then(|| format!("{} {count}", reason.name()))
+            });
+            let met = met.collect::<Vec<_>>().join(", ");
+            let scene = scene.name();
+            bail!("{scene}: of {flows} flows only {established} are established: {met}");
+        }
         Ok(())
     }
 

@@ -2,7 +2,6 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use splitter_ebpf::verdict::Reason;
 use splitter_ebpf::wire::{ICMP, ICMPV6, TCP, UDP};
 
 /// Length of an Ethernet header.
@@ -13,19 +12,35 @@ pub(super) const ETHERNET: usize = 14;
 pub(super) enum Known {
     /// Not IP.
     Nothing,
-    /// IP to this address; at a VIP, this becomes of it.
-    Destination(IpAddr, Fate),
+    /// IP, but no plain TCP or UDP segment.
+    Other(Other),
     /// A TCP or UDP segment.
     Segment(Headers),
 }
 
-/// What becomes of a packet without usable ports at a VIP.
+/// A packet without usable ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Other {
+    pub(super) source: IpAddr,
+    pub(super) destination: IpAddr,
+    pub(super) fate: Fate,
+}
+
+/// What becomes of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// An echo reply.
+    /// At a VIP, an echo reply.
     Echo,
-    /// This.
-    Verdict(Reason),
+    /// At a VIP, the host has it.
+    Host,
+    /// At a VIP or from a backend, nothing: its lengths contradict each other, or the frame.
+    Malformed,
+    /// Nobody's but the host's.
+    Foreign,
+    /// Options, extension headers, fragments: the model does not know, if it is ours.
+    Unmodelled,
+    /// The model does not know.
+    Error,
 }
 
 /// A TCP or UDP segment's headers.
@@ -83,28 +98,40 @@ fn read_v4(frame: &[u8]) -> Known {
     if ip.len() < 20 || ip[0] >> 4 != 4 {
         return Known::Nothing;
     }
-    let destination = address(ip, 16, false);
-    let at_vip = |reason| Known::Destination(destination, Fate::Verdict(reason));
-    match ip[0] & 15 {
-        0..5 => return at_vip(Reason::Malformed),
-        5 => {}
-        _ => return at_vip(Reason::Ipv4Options),
+    let ends = [address(ip, 12, false), address(ip, 16, false)];
+    let fate = match ip[0] & 15 {
+        0..5 => Some(Fate::Malformed),
+        5 if number(ip, 6) & 0x3fff == 0 => None,
+        _ if ip[9] == ICMP => Some(Fate::Error),
+        _ => Some(Fate::Unmodelled),
+    };
+    if let Some(fate) = fate {
+        return other(ends, fate);
     }
-    if number(ip, 6) & 0x3fff != 0 {
-        return at_vip(Reason::Fragment);
-    }
-    let source = address(ip, 12, false);
     let length = number(ip, 2).checked_sub(20);
     match ip[9] {
-        ICMP => read_icmp(&ip[20..], length, destination, 8, |kind| {
-            [3, 4, 5, 11, 12].contains(&kind)
-        }),
+        ICMP => other(
+            ends,
+            read_icmp(
+                &ip[20..],
+                length,
+                8,
+                [3, 4, 5, 11, 12].contains(&ip[20..].first().copied().unwrap_or(0)),
+            ),
+        ),
         protocol => {
             let whole = number(ip, 6) & 0x4000 != 0;
-            let ends = [source, destination];
             read_segment(&ip[20..], length, ends, protocol, ip[8], whole)
         }
     }
+}
+
+fn other([source, destination]: [IpAddr; 2], fate: Fate) -> Known {
+    Known::Other(Other {
+        source,
+        destination,
+        fate,
+    })
 }
 
 fn read_v6(frame: &[u8]) -> Known {
@@ -112,41 +139,29 @@ fn read_v6(frame: &[u8]) -> Known {
     if ip.len() < 40 || ip[0] >> 4 != 6 {
         return Known::Nothing;
     }
-    let (source, destination) = (address(ip, 8, true), address(ip, 24, true));
-    let at_vip = |reason| Known::Destination(destination, Fate::Verdict(reason));
+    let ends = [address(ip, 8, true), address(ip, 24, true)];
     let length = Some(number(ip, 4));
     match ip[6] {
-        44 => at_vip(Reason::Fragment),
-        0 | 43 | 51 | 60 | 135 | 139 | 140 => at_vip(Reason::Ipv6Extension),
-        ICMPV6 => read_icmp(&ip[40..], length, destination, 128, |kind| kind < 128),
-        protocol => {
-            let ends = [source, destination];
-            read_segment(&ip[40..], length, ends, protocol, ip[7], true)
+        0 | 43 | 44 | 51 | 60 | 135 | 139 | 140 => other(ends, Fate::Unmodelled),
+        ICMPV6 => {
+            let is_error = ip.get(40).is_some_and(|kind| *kind < 128);
+            other(ends, read_icmp(&ip[40..], length, 128, is_error))
         }
+        protocol => read_segment(&ip[40..], length, ends, protocol, ip[7], true),
     }
 }
 
 /// ICMP behind an IP header that gives it `length` bytes. `echo` is the type of echo requests.
-fn read_icmp(
-    icmp: &[u8],
-    length: Option<usize>,
-    destination: IpAddr,
-    echo: u8,
-    is_error: impl Fn(u8) -> bool,
-) -> Known {
-    let fate = if icmp.len() < 8 {
-        Fate::Verdict(Reason::Malformed)
-    } else if icmp[..2] == [echo, 0] {
-        match length {
-            Some(length) if length >= 8 && length <= icmp.len() => Fate::Echo,
-            _ => Fate::Verdict(Reason::Malformed),
-        }
-    } else if is_error(icmp[0]) {
-        Fate::Verdict(Reason::IcmpError)
-    } else {
-        Fate::Verdict(Reason::HostIcmp)
-    };
-    Known::Destination(destination, fate)
+fn read_icmp(icmp: &[u8], length: Option<usize>, echo: u8, is_error: bool) -> Fate {
+    match length {
+        Some(length) if length >= 8 && length <= icmp.len() => {}
+        _ => return Fate::Malformed,
+    }
+    match icmp[..2] {
+        [kind, 0] if kind == echo => Fate::Echo,
+        [kind, _] if kind == echo || is_error => Fate::Error,
+        _ => Fate::Host,
+    }
 }
 
 /// A segment behind an IP header that gives it `length` bytes.
@@ -161,10 +176,15 @@ fn read_segment(
     let header = match protocol {
         TCP => 20,
         UDP => 8,
-        _ => return Known::Destination(destination, Fate::Verdict(Reason::Foreign)),
+        _ => match length {
+            Some(length) if length <= l4.len() => {
+                return other([source, destination], Fate::Foreign);
+            }
+            _ => return other([source, destination], Fate::Malformed),
+        },
     };
     if l4.len() < header {
-        return Known::Destination(destination, Fate::Verdict(Reason::Malformed));
+        return other([source, destination], Fate::Malformed);
     }
     let port = |at| u16::from_be_bytes([l4[at], l4[at + 1]]);
     let content = match length {
