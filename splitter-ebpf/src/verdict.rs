@@ -177,7 +177,7 @@ reasons! {
     NatExhausted = 49, Answer, "nat_exhausted";
     /// A new flow of mode `fullnat`, which cannot go on without a pin, and there was no room for one, or the cap was reached: TCP is answered with a RST.
     NatUnpinned = 50, Answer, "nat_unpinned";
-    /// A packet of a flow of mode `fullnat` whose translation another CPU is still writing.
+    /// A packet of a flow of mode `fullnat` that another CPU is still pinning, or whose insert lock another held for too long: its sender repeats it.
     NatUnfinished = 51, Drop, "nat_unfinished";
     /// A part of the packet that must be changed could not be: too short, or in a place that cannot be written.
     Unwritable = 52, Drop, "unwritable";

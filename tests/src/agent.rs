@@ -191,6 +191,21 @@ impl Agent {
         Ok(())
     }
 
+    /// Where it has pinned the map called `name`.
+    ///
+    /// # Errors
+    /// If it has not.
+    pub fn pin(&self, name: &str) -> Result<PathBuf> {
+        let bpffs = self.scratch.join("bpffs");
+        for instance in std::fs::read_dir(&bpffs)? {
+            let pin = instance?.path().join("pins/maps").join(name);
+            if pin.exists() {
+                return Ok(pin);
+            }
+        }
+        anyhow::bail!("no map {name} is pinned under {}", bpffs.display())
+    }
+
     /// The socket of its API.
     pub fn socket(&self) -> PathBuf {
         self.scratch.join("splitterd.sock")

@@ -119,6 +119,8 @@ pub extern "C" fn pin_pending(key: u64, buckets: u64, spread: u32, id: u32) -> u
         }
         Pin::Existing(value) => return answer(value.backend(), Reason::Pinned),
         Pin::Exhausted => return answer(0, Reason::NatExhausted),
+        // Another CPU pins this very flow, it may be: a RST would end what that one begins.
+        Pin::Contended if full_nat => return answer(0, Reason::NatUnfinished),
         _ if full_nat => return answer(0, Reason::NatUnpinned),
         Pin::Full => Reason::UnpinnedTableFull,
         Pin::Contended => Reason::UnpinnedContended,

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use lab::{ChildGuard, Load, Running, SOON, Site, VIP_V4, VIP_V6, await_until};
+use lab::{ChildGuard, Load, Running, SOON, Service, Site, UdpEcho, VIP_V4, VIP_V6, await_until};
 
 /// Connections that ask now and then, all open.
 fn long_lived(load: Load, count: u64, site: &Site) -> Result<Running> {
@@ -67,8 +67,29 @@ fn await_flows(site: &Site, count: u64) -> Result<()> {
 fn a_drain_that_meets_its_deadline_ends_with_4_and_keeps_the_flows() -> Result<()> {
     let site = Site::web(&[("blue", "50%"), ("green", "50%")])?;
     let old = long_lived(site.load(), 24, &site)?;
+    meet_the_deadline(&site, "web", old)
+}
+
+#[test]
+fn udp_flows_that_never_end_do_not_hold_a_drain_beyond_its_deadline() -> Result<()> {
+    let weights = [("blue", "50%"), ("green", "50%")];
+    let site = Site::serving(&Service::named("echo", &weights).listener(VIP_V4, 7, "udp"))?;
+    let _echo = UdpEcho::start(&site.hosts, 7)?;
+    let old = Load::at(VIP_V4)
+        .port(7)
+        .udp_flows(24)
+        .pause(Duration::from_millis(50))
+        .start(&site.hosts.client)?;
+    await_until(SOON, "24 flows", || old.totals().flows() == 24)?;
+    meet_the_deadline(&site, "echo", old)
+}
+
+/// Drains the track blue, whose flows go on; they are told of and left alone.
+fn meet_the_deadline(site: &Site, service: &str, old: Running) -> Result<()> {
     let start = Instant::now();
-    let answer = site.agent.ctl("drain web blue --timeout 2s --wait")?;
+    let answer = site
+        .agent
+        .ctl(&format!("drain {service} blue --timeout 2s --wait"))?;
     assert_eq!(answer.code, 4, "{answer:?}");
     assert!(start.elapsed() >= Duration::from_secs(2));
     let asked = old.totals().requests;

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Result, anyhow, ensure};
-use lab::rig::{Rig, SMALL};
+use lab::rig::{DROP, Rig, SMALL};
 use lab::{heavy, soak};
 use splitter_ebpf::flow::SYN;
 use splitter_user::dataplane::FlowSlot;
@@ -15,7 +15,10 @@ type Place = [u8; 6];
 impl Worker {
     /// As [`send`](Self::send); and what the client became.
     fn translated(&mut self, client: u32) -> Result<Place> {
-        self.send(client, VIP, SYN)?;
+        // Dropped while the other CPU holds the lock, as a client's packet may be: it sends another.
+        while let Err(error) = self.send(client, VIP, SYN) {
+            ensure!(self.outcome.action == DROP, "{error}");
+        }
         let packet = &self.outcome.packet;
         let mut place = [0; 6];
         place[..4].copy_from_slice(&packet[26..30]);

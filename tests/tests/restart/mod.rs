@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use aya::maps::{Array, Map, MapData};
 use lab::{SOON, Site, await_until, heavy, soak};
 
 const SPLIT: [(&str, &str); 3] = [("blue", "60%"), ("green", "33.3%"), ("canary", "6.7%")];
@@ -218,4 +219,36 @@ fn long_lived_idle_connections_survive_a_restart() -> Result<()> {
     totals.assert_nothing_lost();
     assert_eq!(totals.flows(), 16);
     Ok(())
+}
+
+#[test]
+fn tables_of_another_layout_are_refused_and_go_on_working() -> Result<()> {
+    let mut site = Site::web(&SPLIT)?;
+    let load = site.load().keep_alive(8).start(&site.hosts.client)?;
+    await_until(SOON, "8 open connections", || load.totals().flows() == 8)?;
+    site.agent.stop()?;
+    let mut meta = meta_of(&site)?;
+    let mut bytes = meta.get(&0, 0)?;
+    let ours = u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+    bytes[..4].copy_from_slice(&(ours + 1).to_ne_bytes());
+    meta.set(0, bytes, 0)?;
+    let answer = site.agent.run(&[])?;
+    let versions = [format!("version {}", ours + 1), format!("knows {ours}")];
+    answer.assert_refused(1, &[&versions[0], &versions[1], "--detach"]);
+    let asked = load.totals().requests;
+    await_until(SOON, "more requests", || {
+        load.totals().requests >= asked + 64
+    })?;
+    let totals = load.stop()?;
+    totals.assert_nothing_lost();
+    // With the layout it knows, the agent takes the tables over again.
+    bytes[..4].copy_from_slice(&ours.to_ne_bytes());
+    meta.set(0, bytes, 0)?;
+    site.agent.restart()
+}
+
+/// What the tables of a site were made with, as bytes; the layout's version comes first.
+fn meta_of(site: &Site) -> Result<Array<MapData, [u8; 24]>> {
+    let data = MapData::from_pin(site.agent.pin("META")?)?;
+    Ok(Array::try_from(Map::Array(data))?)
 }
