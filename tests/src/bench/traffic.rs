@@ -124,6 +124,12 @@ pub(super) fn many(world: &mut World, choice: &Choice, report: &mut Report) -> R
                 let requests = to_listener(scene, Crew::Eight, CLIENT[family], flows);
                 measure(world, choice, report, name, &requests, Reason::Pinned)?;
             }
+            // One backend has room for fewer than a million clients that are translated, and one that
+            // finds none would get a RST, which nobody makes a packet of the bench again.
+            let (size, flows) = match (scene.mode, size) {
+                (Mode::FullNat, "1 M") => ("256 K", flows / 2),
+                _ => (size, flows),
+            };
             let name = case(&format!("reply {size}"));
             if choice.wants(&name) && !Mode::one_way(scene.mode as u8) {
                 world.establish(scene, Crew::One, family, flows)?;
