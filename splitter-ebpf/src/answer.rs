@@ -11,7 +11,7 @@ mod roomy;
 #[cfg(test)]
 mod tests;
 
-pub use cause::Cause;
+pub use cause::{Cause, is_from_one_host};
 pub use icmp::Message;
 pub use roomy::Roomy;
 

@@ -121,6 +121,30 @@ pub fn translation_key<const V6: bool>(
     fingerprint | ((fingerprint == 0) as u64)
 }
 
+/// The place, below `total`, of the address and port that is tried as number `probe` for a client whose
+/// flow has the hash `spread`. `total` is a number of addresses (at most 15) times one of ports (at most
+/// 65,535), not 0.
+///
+/// Double hashing (Knuth, The Art of Computer Programming, section 6.4): probes one after the other would
+/// make runs of taken places, and then find none long before there is none. The step is one of 288 products
+/// of primes above 65,535, which divide no such total, so that the probes meet each place once.
+#[must_use]
+#[inline(always)]
+pub const fn translation_place(spread: u32, probe: u32, total: u32) -> u32 {
+    /// Eight primes less 65,536, a byte each; and eight others.
+    const LOW: u64 = 0x2d2b_1b15_0f07_0301;
+    const HIGH: u64 = 0x736f_615d_5149_3f33;
+    let total = total as u64;
+    let step = prime(LOW, spread >> 3) * prime(LOW, spread >> 6) % total * prime(HIGH, spread);
+    (((spread >> 9) as u64 + probe as u64 * (step % total)) % total) as u32
+}
+
+/// A prime by three bits of a hash.
+#[inline(always)]
+const fn prime(offsets: u64, bits: u32) -> u64 {
+    65_536 + ((offsets >> (8 * (bits & 7))) & 0xff)
+}
+
 /// Where a flow may lie and what marks its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FlowPlace {
@@ -254,6 +278,13 @@ mod tests {
             prop_assert_ne!(place.buckets[0], place.buckets[1]);
             prop_assert!(place.buckets.iter().all(|b| *b <= mask));
             prop_assert!(place.tag < 1 << 20);
+        }
+
+        #[test]
+        fn probes_meet_every_place_once(spread in any::<u32>(), total in 1_u32..3000) {
+            let met: std::collections::BTreeSet<u32> =
+                (0..total).map(|probe| translation_place(spread, probe, total)).collect();
+            prop_assert!(met.len() == total as usize && met.iter().all(|place| *place < total));
         }
 
         #[test]

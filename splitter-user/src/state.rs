@@ -47,6 +47,12 @@ impl BackendKey {
             former: 0,
         }
     }
+
+    /// Whether both are one endpoint of one track, reached in whatever way.
+    fn is_place_of(&self, other: &Self) -> bool {
+        (&self.service, &self.track, self.address, self.port)
+            == (&other.service, &other.track, other.address, other.port)
+    }
 }
 
 /// Everything in force.
@@ -237,13 +243,33 @@ impl World {
                     .delete(&listener, deadline(before.owner_of(&listener)));
             }
         }
+        // A backend that is still there, but reached in another way from now on, was not removed: its flows
+        // live as long as they like.
+        let stays = |gone: &BackendKey| backends.iter().any(|key| key.is_place_of(gone));
+        let superseded: Vec<BackendKey> = self
+            .backend_ids
+            .iter()
+            .filter(|(_, _, state)| *state == IdState::Deleting { deadline: u64::MAX })
+            .map(|(_, key, _)| key.clone())
+            .collect();
+        for backend in superseded {
+            if !stays(&backend) {
+                let service = before.services.get(&backend.service);
+                self.backend_ids.delete(&backend, deadline(service));
+            }
+        }
         for backend in self.backend_ids.active() {
             if !backends.contains(&backend) {
                 let service = before.services.get(&backend.service);
                 if let (Some(id), Some(service)) = (self.backend_ids.get(&backend), service) {
                     self.former_times.insert(id, service.spec.flows.clone());
                 }
-                self.backend_ids.delete(&backend, deadline(service));
+                let deadline = if stays(&backend) {
+                    u64::MAX
+                } else {
+                    deadline(service)
+                };
+                self.backend_ids.delete(&backend, deadline);
             }
         }
         Ok(())

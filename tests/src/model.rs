@@ -198,6 +198,9 @@ impl Model {
         let vip = self.services.is_vip(other.destination);
         let ours = vip || self.services.concerns(other.source);
         match other.fate {
+            Fate::Echo if vip && !is_one_host(frame, other.source) => {
+                Err(Reason::HostIcmp.into())
+            }
             Fate::Echo if vip => {
                 rewrite::echo(frame, other.source.is_ipv6());
                 Ok((Reason::EchoReply, back))
@@ -254,7 +257,12 @@ impl Model {
             return Ok((id, Reason::StrayReset));
         }
         let pinned = match &mut self.limits.pins {
-            Some(0) => Err(Reason::UnpinnedCapped),
+            Some(0) => {
+                if found.is_some() {
+                    self.forget(name);
+                }
+                Err(Reason::UnpinnedCapped)
+            }
             cap => {
                 *cap = cap.map(|left| left - 1);
                 self.pin(segment, name, id, found)
@@ -301,7 +309,8 @@ impl Model {
             }
             self.forget(name);
         }
-        let place = |occupant, room: &mut Room| room.insert(occupant, self.now);
+        let now = self.now;
+        let place = |occupant, room: &mut Room| room.insert(occupant, now);
         if backend.mode != Mode::FullNat {
             let occupant = Occupant::Flow(name, flow);
             let (_, victim) = place(occupant, &mut self.room).ok_or(Reason::UnpinnedTableFull)?;
@@ -312,23 +321,22 @@ impl Model {
         let at = backend.at(segment.to.port());
         // So many places are tried before there is none.
         for probe in 0..32 {
-            let ours = backend.place(spread.wrapping_add(probe));
+            let ours = backend.place(spread, probe);
             let way = (at, ours.ok_or(Reason::NatExhausted)?, segment.protocol);
             if self.room.is_used(way) {
                 continue;
             }
             let second = Occupant::Second(way, NOWHERE);
-            let (second, first_victim) =
+            let (second, victim) =
                 place(second, &mut self.room).ok_or(Reason::UnpinnedTableFull)?;
+            self.release(victim);
             flow.way = Some(way);
             let Some((slot, victim)) = place(Occupant::Flow(name, flow), &mut self.room) else {
                 self.room.remove_second(way, NOWHERE);
-                self.release(first_victim);
                 return Err(Reason::UnpinnedTableFull);
             };
             self.room.point(second, slot);
-            // Of two that had to go, the first leaves its second entry to the agent.
-            self.release(victim.or(first_victim));
+            self.release(victim);
             return Ok(());
         }
         Err(Reason::NatExhausted)
@@ -469,7 +477,18 @@ impl Model {
     /// Whether a SYN opens a new flow in the old one's place.
     fn opens_anew(&self, segment: &Headers, flow: Flow) -> bool {
         use splitter_ebpf::flow::{ACK, SYN};
-        let over = matches!(flow.state, State::Closing | State::Reset | State::ResetNew);
+        let one_way = self
+            .services
+            .backends
+            .get(&flow.backend)
+            .is_some_and(|backend| matches!(backend.mode, Mode::DsrL2 | Mode::Ipip));
+        let lately = room::age(flow.seen, self.now) < self.second;
+        let over = match flow.state {
+            State::ResetNew => true,
+            State::Closing => !one_way || !lately,
+            State::Reset => !lately,
+            _ => false,
+        };
         let silent = room::age(flow.seen, self.now) > self.reuse;
         segment.flags & (SYN | ACK) == SYN && (over || silent)
     }
@@ -584,4 +603,14 @@ pub enum Step {
     Binding(usize, bool),
     /// The next hop of a backend, by its place among all, is over this interface now; 0: unknown.
     Hop(usize, u32),
+}
+
+/// Whether something may be sent back to a frame's sender: it is a single host, and the frame is from one
+/// MAC address to another.
+fn is_one_host(frame: &[u8], source: IpAddr) -> bool {
+    let single = match source {
+        IpAddr::V4(v4) => !matches!(v4.octets()[0], 0 | 127 | 224..),
+        IpAddr::V6(v6) => !v6.is_multicast() && v6.segments()[..4] != [0; 4],
+    };
+    single && (frame[0] | frame[6]) & 1 == 0
 }

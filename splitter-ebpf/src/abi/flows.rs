@@ -1,5 +1,6 @@
 use super::{BUCKET_FLOWS, assert_layout};
 use crate::flow::TICK_MASK;
+use crate::hash::scatter;
 use crate::wire::{WireAddress, WirePort};
 
 /// Flows that share a place in the flow table: keys in one cache line, values in the next.
@@ -102,6 +103,17 @@ pub struct FragmentKey {
 }
 assert_layout!(FragmentKey, 40, source: 0, destination: 16, id: 32, kind: 36);
 
+impl FragmentKey {
+    /// 64 bits that tell keys apart that are in the table at one time.
+    #[must_use]
+    #[inline(always)]
+    pub fn digest(&self) -> u64 {
+        let ([a, b], [c, d]) = (self.source.halves(), self.destination.halves());
+        let rest = self.id as u64 | ((self.kind as u64) << 32);
+        scatter([a ^ c.rotate_left(32), b ^ d.rotate_left(17)], rest)
+    }
+}
+
 /// Where the first fragment of a packet went, and so do the others.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -120,8 +132,10 @@ pub struct FragmentPath {
     pub spread: u32,
     /// The listener's id.
     pub listener: u32,
+    /// [`FragmentKey::digest`] of its key: the kernel gives an element to another key while it is read.
+    pub key: u64,
 }
-assert_layout!(FragmentPath, 48, source: 0, destination: 16, backend: 32, flags: 34, tick: 36, spread: 40, listener: 44);
+assert_layout!(FragmentPath, 56, source: 0, destination: 16, backend: 32, flags: 34, tick: 36, spread: 40, listener: 44, key: 48);
 
 impl FragmentPath {
     /// From a backend to a client, else the other way.

@@ -104,6 +104,18 @@ const fn single_v4(first: u8) -> bool {
     first != 0 && first != 127 && first < 224
 }
 
+/// Whether a packet's source may be a single host on another link than `lo`, and both its MAC addresses
+/// are single hosts': else nothing is sent back to it.
+#[must_use]
+#[inline(always)]
+pub fn is_from_one_host(packet: &impl Packet, family: Family) -> bool {
+    let single = match family {
+        Family::V4 => single_v4(packet.byte(ETHERNET + 12)),
+        Family::V6 => packet.byte(ETHERNET + 8) != 0xff && packet.long(ETHERNET + 8) != 0,
+    };
+    single && (packet.byte(0) | packet.byte(6)) & 1 == 0
+}
+
 #[inline(always)]
 fn v6(packet: &impl Packet) -> Option<Found> {
     // The first half is 0 in the unspecified address, the loopback's and those that carry IPv4 ones:

@@ -110,6 +110,10 @@ pub extern "C" fn pin_pending(key: u64, buckets: u64, spread: u32, id: u32) -> u
         let value = Value::new(id, state as u8, name.tag(), now);
         pin(&name, value, flow, full_nat)
     } else {
+        if flow.found != 0 {
+            // What is over must not answer for a flow that goes elsewhere.
+            translated::forget_flow(key, buckets, flow.found);
+        }
         Pin::Capped
     };
     let reason = match pin {
@@ -175,10 +179,7 @@ fn pin(name: &Name, value: Value, flow: &Pending, full_nat: bool) -> Pin {
     } else {
         name.pin(value, flow.family == Family::V6 as u32)
     };
-    let victim = flow.victim;
-    if victim.value != 0 {
-        translated::release(victim.value, victim.rest, victim.slot as u32);
-    }
+    translated::release_victim();
     pin
 }
 

@@ -49,6 +49,8 @@ pub enum Pin {
 pub const FULL: u64 = 1 << 32;
 pub const CONTENDED: u64 = 2 << 32;
 pub const EXISTING: u64 = 3 << 32;
+/// The lowest bit of a value's tag.
+const OTHER_TAG: u64 = 1 << 20;
 /// In the lock's number: the full key, in [`PENDING`], is kept beside the slot.
 pub const WITH_COLD: u32 = 1 << 31;
 
@@ -368,12 +370,15 @@ fn pin_locked(key: u64, buckets: u64, value: u64, cold: bool) -> u64 {
         let left = free & having(bucket, key);
         let lane = lanes::first(if left == 0 { free } else { left });
         let (key_word, value_word) = slot(bucket, lane as usize);
-        if word::compare_exchange(value_word, 0, value).is_ok() {
+        // With a cold key, under another tag until that is written: the slot may still have this key.
+        let claim = if cold { value ^ OTHER_TAG } else { value };
+        if word::compare_exchange(value_word, 0, claim).is_ok() {
             let slot = slot_number(number, lane);
+            word::store(key_word, key);
             if cold {
                 write_cold(slot as u32);
+                word::store(value_word, value);
             }
-            word::store(key_word, key);
             return slot;
         }
     }

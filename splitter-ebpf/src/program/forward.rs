@@ -86,11 +86,17 @@ pub fn selects_anew(segment: &Segment, value: Value, now: u32) -> bool {
     if segment.flags & (SYN | ACK) != SYN {
         return false;
     }
-    let state = value.state_bits();
-    state == State::Closing as u8
-        || state == State::Reset as u8
-        || state == State::ResetNew as u8
-        || value.age(now) > REUSE_TICKS.load()
+    let (state, age) = (value.state_bits(), value.age(now));
+    // A RST or, where the client alone is seen, a FIN may be forged, and a forged SYN follow it. Within a
+    // second whoever lives says so, and the flow is established again.
+    let doubtful = state == State::Reset as u8
+        || BACKENDS
+            .get(value.backend().into())
+            .is_some_and(|backend| Mode::one_way(backend.mode));
+    let closed = state == State::Closing as u8 || state == State::Reset as u8;
+    state == State::ResetNew as u8
+        || (closed && (!doubtful || age >= SECOND_TICKS.load()))
+        || age > REUSE_TICKS.load()
 }
 
 /// The next hop of a backend and what it asks of packets.

@@ -16,7 +16,7 @@ use aya_ebpf::bindings::xdp_md;
 use splitter_ebpf::abi::{
     BUCKET_FLOWS, Backend, ColdKey, Mode, NAT_ADDRESSES, NatPool, Translation,
 };
-use splitter_ebpf::endpoint::translation_key;
+use splitter_ebpf::endpoint::{translation_key, translation_place};
 use splitter_ebpf::flow::{Event, Value};
 use splitter_ebpf::headers::{Parsed, Segment, extent, parse};
 use splitter_ebpf::rewrite::{self, End, Layers, may_hop, put_address, put_port, translate};
@@ -24,8 +24,8 @@ use splitter_ebpf::unusual::copied;
 use splitter_ebpf::verdict::Reason;
 use splitter_ebpf::wire::{Family, WireAddress, WirePort};
 
-/// Addresses and ports that are tried for a new flow. With nine in ten taken, one new flow in thirty
-/// finds none; with half of them, one in four billion.
+/// Addresses and ports that are tried for a new flow. Were they independent, one new flow in thirty would
+/// find none with nine in ten taken, and one in a hundred thousand with seven.
 const PROBES: u32 = 32;
 /// The slot of a second entry whose flow has none yet.
 const NO_SLOT: u64 = (1 << 40) - 1;
@@ -85,6 +85,7 @@ pub fn pin(name: &Name, value: Value) -> Pin {
             EXISTING | CONTENDED => {}
             FULL => return Pin::Full,
             _ => {
+                release_victim();
                 let answer = name.pin_raw(value, true);
                 let settled = if answer < FULL {
                     Value::pointing(answer, second.tag())
@@ -97,6 +98,22 @@ pub fn pin(name: &Name, value: Value) -> Pin {
         }
     }
     Pin::Exhausted
+}
+
+/// Frees the second entry of whoever had to make room for the flow in [`PENDING`].
+#[inline(always)]
+pub fn release_victim() {
+    let Some(flow) = PENDING.get_ptr_mut(0) else {
+        return;
+    };
+    // SAFETY: the look-up succeeded, and the value is this CPU's own.
+    let victim = unsafe { (*flow).victim };
+    if victim.value == 0 {
+        return;
+    }
+    // SAFETY: as above.
+    unsafe { (*flow).victim.value = 0 }
+    release(victim.value, victim.rest, victim.slot as u32);
 }
 
 /// The name of the second entry that the flow in [`PENDING`] would have at `backend` with the address and
@@ -116,7 +133,7 @@ pub extern "C" fn nth_translation(backend: u32, spread: u32, probe: u32) -> u64 
     if total == 0 {
         return 0;
     }
-    let place = spread.wrapping_add(probe) % total;
+    let place = translation_place(spread, probe, total);
     let port = WirePort(((pool.first_port + place % pool.ports) as u16).to_be());
     let translation = Translation::new((place / pool.ports) as u16, port);
     let Some(address) = address_of(pool, translation) else {
@@ -205,11 +222,15 @@ fn locate(key: u64, buckets: u64, tag: u32) -> Option<(u32, u64, u64)> {
     None
 }
 
-/// What the client of the flow `key` is translated to; 0 while nobody knows.
+/// What the client of the flow `key` is translated to at `backend`; 0 while nobody knows, or if the flow is
+/// pinned to another by now.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn translation_of(key: u64, buckets: u64, tag: u32) -> u64 {
-    locate(key, buckets, tag).map_or(0, |(_, rest, _)| rest >> 32)
+pub extern "C" fn translation_of(key: u64, buckets: u64, tag: u32, backend: u32) -> u64 {
+    match locate(key, buckets, tag) {
+        Some((_, rest, value)) if Value(value).backend() as u32 == backend => rest >> 32,
+        _ => 0,
+    }
 }
 
 /// Orders for [`send_translated`]: the backend, the reason, the protocol and the family in one word.
@@ -228,7 +249,8 @@ pub extern "C" fn send_translated(
     tag: u32,
     orders: u64,
 ) -> u64 {
-    let translation = Translation(translation_of(key, buckets, tag) as u32);
+    let backend = (orders & 0xffff) as u32;
+    let translation = Translation(translation_of(key, buckets, tag, backend) as u32);
     if translation.0 == 0 {
         return Outcome::of(Reason::NatUnfinished).0;
     }
@@ -316,7 +338,11 @@ pub fn reverse<const V6: bool>(
         (*found).key = key;
     }
     let value = Value(word::load(value_word));
-    if value.0 == 0 || value.tag() != Name::new(key).tag() || word::load(key_word) != key {
+    if value.0 == 0
+        || value.is_pointing()
+        || value.tag() != Name::new(key).tag()
+        || word::load(key_word) != key
+    {
         return None;
     }
     // SAFETY: as above.

@@ -88,7 +88,7 @@ pub struct Sight {
     pub path: FragmentPath,
 }
 
-const _: () = assert!(core::mem::size_of::<Sight>() == 264);
+const _: () = assert!(core::mem::size_of::<Sight>() == 272);
 
 impl Sight {
     /// Nothing but the hop count is changed.

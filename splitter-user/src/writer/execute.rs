@@ -83,6 +83,10 @@ impl<D: DataPlane + 'static> Writer<D> {
         self.world = plan.next;
         self.write_words(&self.world, sync::Words::All);
         self.after_change();
+        if plan.layout {
+            // A number that came back may name what clients were translated to long ago.
+            self.renew_pools();
+        }
         self.judge_backends();
         self.judge_ways();
         Ok(plan.changes)

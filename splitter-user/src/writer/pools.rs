@@ -32,17 +32,22 @@ impl Pools {
         }
     }
 
-    /// The place of a pool that holds this, written if there is none. `None`: all places are in use.
-    pub(super) fn place(&mut self, tables: &Tables, wanted: &NatPool) -> Option<u16> {
+    /// Where a pool that holds this is, or could be. `None`: all places are in use.
+    fn place_of(&self, wanted: &NatPool) -> Option<usize> {
         let held = self.content.iter().position(|pool| pool == wanted);
-        let index = held.filter(|index| *index > 0).or_else(|| {
+        held.filter(|index| *index > 0).or_else(|| {
             let mut places = 1..self.content.len();
             let named =
                 |index: &usize| u16::try_from(*index).is_ok_and(|i| self.named.contains(&i));
             places.find(|index| !named(index))
-        })?;
+        })
+    }
+
+    /// The place of a pool that holds this, written if there is none. `None`: all places are in use.
+    pub(super) fn place(&mut self, tables: &Tables, wanted: &NatPool) -> Option<u16> {
+        let index = self.place_of(wanted)?;
         let place = u16::try_from(index).ok()?;
-        if held != Some(index) {
+        if self.content[index] != *wanted {
             tables.write_nat_pool(place, *wanted);
             self.content[index] = *wanted;
         }
@@ -90,7 +95,10 @@ impl<D: DataPlane + 'static> Writer<D> {
         let stale = |id: u16, key: &BackendKey| {
             let named = tables.backend(id).pool;
             let wanted = self.wanted_pool(key);
-            named > 0 && wanted.is_some_and(|wanted| wanted != tables.nat_pool(named))
+            named > 0
+                && wanted.is_some_and(|wanted| {
+                    wanted != tables.nat_pool(named) && self.has_room_for(&wanted)
+                })
         };
         let ids = self.world.backend_ids.iter();
         let stale: Vec<u16> = ids
@@ -115,6 +123,14 @@ impl<D: DataPlane + 'static> Writer<D> {
                 "new flows of mode fullnat are translated to other addresses"
             );
         }
+    }
+
+    /// Whether there is room for a pool beside those that are in use.
+    fn has_room_for(&self, wanted: &NatPool) -> bool {
+        let tables = self.plane.tables();
+        Pools::read(tables, [&self.world])
+            .place_of(wanted)
+            .is_some()
     }
 
     /// Puts a world in force that differs in numbers of backends alone.

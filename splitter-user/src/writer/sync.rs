@@ -91,7 +91,7 @@ const fn in_tables(state: IdState) -> bool {
 /// Every endpoint that packets may have to find.
 pub(super) fn endpoints(world: &World) -> BTreeMap<Place, Meaning> {
     let mut places = BTreeMap::new();
-    for (id, listener, state) in world
+    for (id, listener, _) in world
         .listener_ids
         .iter()
         .filter(|(_, _, state)| in_tables(*state))
@@ -104,12 +104,11 @@ pub(super) fn endpoints(world: &World) -> BTreeMap<Place, Meaning> {
             family,
         );
         places.insert((address, meta), Meaning::Listener(id));
-        if state == IdState::Active {
-            places.insert(
-                (address, Endpoint::meta_of(WirePort(0), 0, family)),
-                Meaning::Vip,
-            );
-        }
+        // As long as flows may live there: what does not show its ports at once is known by it.
+        places.insert(
+            (address, Endpoint::meta_of(WirePort(0), 0, family)),
+            Meaning::Vip,
+        );
     }
     for (mode, pair, place) in answers(world) {
         match places.entry(place).or_insert(Meaning::Backend {
@@ -250,7 +249,7 @@ impl<D: DataPlane + 'static> Writer<D> {
             }
             // Without a pool nothing can be translated: then there is no way, until the pool is known.
             let pool = self.choose_pool(key, 0, &mut pools);
-            let hop = pool.and_then(|_| self.hop_of(key));
+            let hop = pool.and_then(|_| self.hop_of(key).or_else(|| self.hop_there(key)));
             let (hop, path) = hop.unwrap_or_default();
             self.plane.tables().write_backend(
                 id,
@@ -265,6 +264,20 @@ impl<D: DataPlane + 'static> Writer<D> {
                 },
             );
         }
+    }
+
+    /// The way that another number of the same backend has, while the kernel has not told of any yet.
+    fn hop_there(&self, key: &BackendKey) -> Option<(abi::Hop, abi::Path)> {
+        let others = self.world.backend_ids.iter();
+        let mut ways = others
+            .filter(|(_, other, state)| in_tables(*state) && other.address == key.address)
+            .filter(|(_, other, _)| (other.mode == key.mode) || key.mode != Mode::DsrL2)
+            .map(|(id, _, _)| {
+                let there = self.plane.tables().backend(id);
+                let place = usize::from(there.current_hop & 1);
+                (there.hops[place], there.paths[place])
+            });
+        ways.find(|(hop, _)| hop.ifindex != 0)
     }
 
     /// Lets services do beside their splits what `world` says.

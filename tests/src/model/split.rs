@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
 use splitter_ebpf::abi::{Mode, NoBackend, SplitHeader};
-use splitter_ebpf::endpoint::FlowTuple;
+use splitter_ebpf::endpoint::{FlowTuple, translation_place};
 use splitter_ebpf::wire::WirePort;
 use splitter_user::table::split::Slots;
 
@@ -45,12 +45,13 @@ impl Backend {
         matches!(self.mode, Mode::DsrL2 | Mode::Ipip)
     }
 
-    /// The place of ours of number `n` that may stand for a client there.
-    pub(super) fn place(&self, n: u32) -> Option<SocketAddr> {
+    /// The place of ours that is tried as number `probe` to stand for a client there, whose flow has the
+    /// hash `spread`.
+    pub(super) fn place(&self, spread: u32, probe: u32) -> Option<SocketAddr> {
         let (addresses, ports) = &self.pool;
         let count = u32::try_from(ports.len()).ok()?;
         let all = count * u32::try_from(addresses.len()).ok()?;
-        let n = n.checked_rem(all)?;
+        let n = (all > 0).then(|| translation_place(spread, probe, all))?;
         let port = ports.start + u16::try_from(n % count).ok()?;
         Some(SocketAddr::new(addresses[(n / count) as usize], port))
     }

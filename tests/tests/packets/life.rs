@@ -260,3 +260,24 @@ fn a_port_used_again_after_a_reset_selects_anew() -> Result<()> {
     assert_eq!(rig.run(&syn.frame())?.packet, syn.forwarded(GREEN).frame());
     Ok(())
 }
+
+#[test]
+fn a_forged_reset_and_a_forged_syn_after_it_do_not_move_a_flow_that_lives() -> Result<()> {
+    let (rig, service) = blue_and_green()?;
+    let from_client = |flags| tcp(CLIENT[0], WEB[0]).flags(flags);
+    rig.run(&from_client(SYN).frame())?;
+    rig.run(&tcp(BLUE, CLIENT[0]).flags(SYN | ACK).frame())?;
+    rig.run(&from_client(ACK).frame())?;
+    rig.flip(&[(service.id, 1)])?;
+    for flags in [RST, SYN, ACK] {
+        let packet = from_client(flags);
+        let out = packet.forwarded(BLUE).frame();
+        assert_eq!(rig.run(&packet.frame())?.packet, out, "flags {flags:#x}");
+    }
+    // A second of silence after a RST, and it was no forgery.
+    rig.run(&from_client(RST).frame())?;
+    rig.wait_ticks(5)?;
+    let syn = from_client(SYN);
+    assert_eq!(rig.run(&syn.frame())?.packet, syn.forwarded(GREEN).frame());
+    Ok(())
+}

@@ -130,7 +130,12 @@ fn met<const V6: bool>() -> Step {
     let Some(backend) = BACKENDS.get(sight.backend.into()) else {
         return Step::end(Reason::Inconsistent);
     };
-    let reach = match reach(&Name::new(sight.flow), backend, sight.to_port) {
+    let reach = match reach(
+        &Name::new(sight.flow),
+        sight.backend,
+        backend,
+        sight.to_port,
+    ) {
         Ok(reach) => reach,
         Err(reason) => return Step::end(reason),
     };
@@ -156,7 +161,12 @@ pub(super) struct Reach {
 
 /// How the flow `name` reaches `backend`; the listener has `port`.
 #[inline(always)]
-pub(super) fn reach(name: &Name, backend: &Backend, port: WirePort) -> Result<Reach, Reason> {
+pub(super) fn reach(
+    name: &Name,
+    id: u16,
+    backend: &Backend,
+    port: WirePort,
+) -> Result<Reach, Reason> {
     let address = Some((backend.address, port_at(backend, port)));
     if backend.mode == Mode::Dnat as u8 {
         return Ok(Reach {
@@ -171,7 +181,7 @@ pub(super) fn reach(name: &Name, backend: &Backend, port: WirePort) -> Result<Re
         });
     }
     let (key, buckets, tag) = name.parts();
-    let translation = Translation(translation_of(key, buckets, tag) as u32);
+    let translation = Translation(translation_of(key, buckets, tag, id.into()) as u32);
     if translation.0 == 0 {
         return Err(Reason::NatUnfinished);
     }

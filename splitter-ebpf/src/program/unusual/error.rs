@@ -71,7 +71,7 @@ fn to_backend<const V6: bool>() -> Step {
     let Some(backend) = BACKENDS.get(value.backend().into()) else {
         return Step::end(Reason::Inconsistent);
     };
-    let reach = match reach(&name, backend, sight.from_port) {
+    let reach = match reach(&name, value.backend(), backend, sight.from_port) {
         Ok(reach) => reach,
         Err(reason) => return Step::end(reason),
     };

@@ -64,6 +64,7 @@ pub extern "C" fn remember(outcome: u64, v6: u32) -> u64 {
         tick: clock::now(),
         spread: sight.spread,
         listener: sight.listener.into(),
+        key: sight.key.digest(),
     };
     // Without room for it, the others are dropped and counted.
     let _ = FRAGMENTS.insert(&sight.key, &sight.path, 0);
@@ -82,8 +83,8 @@ fn followed<const V6: bool>() -> Step {
     };
     name(sight, family::<V6>());
     let path = match FRAGMENTS.get_ptr(&sight.key) {
-        // SAFETY: the look-up succeeded. Another first fragment of this name may be writing: then two
-        // packets have one name, and their receiver cannot tell them apart either.
+        // SAFETY: the look-up succeeded. The element may become another packet's path while it is read
+        // (elements of an LRU map are used again at once); its key is looked at after all else.
         Some(path) => unsafe { &*path },
         None => return unknown(sight),
     };
@@ -106,6 +107,9 @@ fn followed<const V6: bool>() -> Step {
     } else {
         Sight::NOTHING
     };
+    if path.key != sight.key.digest() {
+        return unknown(sight);
+    }
     sight.reason = Reason::FragmentFollowed as u8;
     Step::WAY
 }

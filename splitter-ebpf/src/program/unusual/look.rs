@@ -7,6 +7,7 @@ use super::super::packet::{Copied, Frame};
 use super::{Step, both_families, sight};
 use aya_ebpf::bindings::xdp_md;
 use splitter_ebpf::abi::{Endpoint, EndpointKind};
+use splitter_ebpf::answer::is_from_one_host;
 use splitter_ebpf::headers::{ETHERNET, ICMP_HEADER, IPV4, IPV6, Packet as _};
 use splitter_ebpf::rewrite;
 use splitter_ebpf::unusual::quote::{Message, message};
@@ -133,6 +134,10 @@ fn echo<const V6: bool>(context: *mut xdp_md, extent: &Extent, sight: &Sight) ->
     let mut frame = Frame::new(context, sight.tag);
     let header = if V6 { IPV6 } else { IPV4 };
     if extent.l4 != ETHERNET + header || !frame.has(ETHERNET + header + ICMP_HEADER) {
+        return Step::end(Reason::HostIcmp);
+    }
+    // Sent to a group, or by one: the host's stack knows what to do with those (RFC 1122 section 3.2.2.6).
+    if !is_from_one_host(&frame, family::<V6>()) {
         return Step::end(Reason::HostIcmp);
     }
     let ifindex = frame.ingress();

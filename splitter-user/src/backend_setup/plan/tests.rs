@@ -272,7 +272,7 @@ fn a_vip_in_the_wrong_place_is_left_to_a_person() {
 }
 
 #[test]
-fn an_attached_decapsulator_is_kept_replaced_or_left_to_its_process() {
+fn an_attached_decapsulator_is_kept_or_left_to_a_person_but_not_taken_away() {
     let rules = |vip: &str| {
         Rules::new(Unchecked {
             vips: vec![vip.parse().unwrap()],
@@ -289,8 +289,9 @@ fn an_attached_decapsulator_is_kept_replaced_or_left_to_its_process() {
     let cases = [
         (V4, "eth0", true, 0, 0),
         (V4, "eth0", false, 0, 0),
-        (V4, "eth1", false, 1, 0),
-        ("198.18.1.9", "eth0", false, 1, 0),
+        // Elsewhere, or for another VIP: not taken away unasked.
+        (V4, "eth1", false, 0, 1),
+        ("198.18.1.9", "eth0", false, 0, 1),
         ("198.18.1.9", "eth0", true, 0, 1),
     ];
     for (vip, interface, running, changes, hands) in cases {
@@ -310,6 +311,18 @@ fn an_attached_decapsulator_is_kept_replaced_or_left_to_its_process() {
             "{vip} {interface} {running}"
         );
     }
+    // For less than is asked for now: replaced.
+    facts.decapsulator = Some(Decapsulator {
+        rules: rules(V4),
+        interfaces: vec!["eth0".to_owned()],
+        running: false,
+    });
+    let both = super::super::Wish {
+        vips: [V4, "198.18.1.9"].map(|vip| vip.parse().unwrap()).to_vec(),
+        ..wish
+    };
+    let more = commands(&both, &facts);
+    assert!(more.iter().any(|command| command.starts_with("splitterd")));
 }
 
 #[test]

@@ -138,7 +138,17 @@ pub(super) fn decapsulator(
             ),
             why,
         ),
-        // Attached with other rules, or elsewhere: it is replaced.
+        Some(found) if !covers(&rules, &ingress.name, found) => Item::person(
+            what,
+            format!(
+                "another one serves {} on {}, which this would take away: name all VIPs, sources and interfaces together, or take it off \
+                 with splitterd decap --detach",
+                joined(&found.rules.vips().collect::<Vec<_>>()),
+                found.interfaces.join(", ")
+            ),
+            why,
+        ),
+        // Not there, or attached for less: it is replaced.
         _ => Item {
             what,
             why,
@@ -149,6 +159,18 @@ pub(super) fn decapsulator(
 
 fn goes_by(found: &Decapsulator, interface: &str, rules: &Rules) -> bool {
     found.rules == *rules && found.interfaces.iter().any(|name| name == interface)
+}
+
+/// Whether these rules on this interface do all that the one that was found does for others.
+fn covers(rules: &Rules, interface: &str, found: &Decapsulator) -> bool {
+    let vips: Vec<IpAddr> = rules.vips().collect();
+    let sources: Vec<IpNet> = rules.sources().collect();
+    found.rules.vips().all(|vip| vips.contains(&vip))
+        && found
+            .rules
+            .sources()
+            .all(|source| sources.contains(&source))
+        && found.interfaces.iter().all(|name| name == interface)
 }
 
 /// The rules as they will be once the VIPs are on the loopback.
