@@ -198,9 +198,7 @@ impl Model {
         let vip = self.services.is_vip(other.destination);
         let ours = vip || self.services.concerns(other.source);
         match other.fate {
-            Fate::Echo if vip && !is_one_host(frame, other.source) => {
-                Err(Reason::HostIcmp.into())
-            }
+            Fate::Echo if vip && !is_one_host(frame, other.source) => Err(Reason::HostIcmp.into()),
             Fate::Echo if vip => {
                 rewrite::echo(frame, other.source.is_ipv6());
                 Ok((Reason::EchoReply, back))

@@ -300,6 +300,13 @@ fn a_deleted_service_keeps_its_flows_and_its_numbers_until_they_have_ended() {
         tables.endpoints.iter().count() >= 2,
         "its flow still finds its way in and out"
     );
+    assert!(
+        tables
+            .endpoints
+            .iter()
+            .any(|endpoint| endpoint.kind == splitter_ebpf::abi::EndpointKind::Vip as u32),
+        "and so do its fragments"
+    );
     assert!(writer.world.backend_ids.state_of(blue).is_some());
     writer
         .plane

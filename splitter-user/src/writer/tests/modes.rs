@@ -122,7 +122,11 @@ fn another_mode_gives_new_numbers_and_leaves_living_flows_their_own() {
         Some(EndpointKind::Backend),
         "the living flow's replies find their way"
     );
-    assert!(writer.world.backend_ids.state_of(old[0]).is_some());
+    assert_eq!(
+        writer.world.backend_ids.state_of(old[0]),
+        Some(crate::state::IdState::Deleting { deadline: u64::MAX }),
+        "it was not removed: its flows live as long as they like"
+    );
     assert_eq!(
         kind(&writer, "198.18.2.21", 80, TCP),
         None,
