@@ -358,13 +358,19 @@ fn other_addresses_are_for_new_flows_and_the_old_ones_for_the_others() {
         addresses: vec![ip("198.18.2.8")],
         ports: 10_240..=32_767,
     });
+    let index = track_table_index(1, 0, Family::V4);
+    let taken = writer.plane.tables().track_entry(index, 77);
+    assert_eq!(
+        current_hop(&writer, taken).0.ifindex,
+        7,
+        "new flows have a way before the kernel has told of any"
+    );
     writer.set_hops(hops(hop("198.18.2.1", None)));
     assert_eq!(
         pool(&writer, old[0]),
         before,
         "living flows hold places in it"
     );
-    let index = track_table_index(1, 0, Family::V4);
     let taken = writer.plane.tables().track_entry(index, 77);
     assert_ne!(taken, old[0]);
     assert_eq!(
