@@ -12,10 +12,11 @@ use splitter_ebpf::rewrite::{macs, take_hop};
 use splitter_ebpf::verdict::Reason;
 use splitter_ebpf::wire::{Family, WireAddress};
 
-/// IP protocol number of IPv4 in IPv4, and next-header value of IPv6 in IPv6, with the hops that a tunnel
-/// may take.
+/// Hops that a tunnel may take (RFC 1700).
 const TTL: u8 = 64;
+/// IP protocol number of IPv4 in IPv4 (RFC 2003).
 const IPIP: u8 = 4;
+/// Next-header value of IPv6 in IPv6 (RFC 2473).
 const IPV6_IN: u8 = 41;
 
 /// Bytes that mode `ipip` adds to a packet.
@@ -61,9 +62,8 @@ fn wrap_v4(
         return false;
     }
     take_hop(&mut inner, Family::V4, ETHERNET);
-    let [version, service, high, low] = inner.word(ETHERNET).to_ne_bytes();
+    let [_, service, high, low] = inner.word(ETHERNET).to_ne_bytes();
     let total = u16::from_be_bytes([high, low]).wrapping_add(IPV4 as u16);
-    let _ihl = version;
     if !grow_head(context, IPV4 as i32) {
         return false;
     }
