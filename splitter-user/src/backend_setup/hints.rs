@@ -77,12 +77,52 @@ pub fn hints(wish: &Wish, items: &[Item]) -> Vec<String> {
 /// What the unit is told that attaches the same decapsulator, and looks after it.
 fn service(change: &Change) -> String {
     let words = change.commands().concat();
-    // Behind `splitterd decap --once`, without what it is run with by default.
-    let words: Vec<&str> = words.iter().skip(3).map(String::as_str).collect();
-    let own = words.iter().position(|word| *word == "--bpffs");
-    let arguments = words.get(..own.unwrap_or(words.len())).unwrap_or_default();
+    // Behind `splitterd decap --once`, without options that say what is so by default.
+    let options = words.get(3..).unwrap_or_default().chunks(2);
+    let arguments: Vec<String> = options
+        .filter(|option| !DEFAULTS.iter().any(|default| option == default))
+        .map(|option| option.join(" "))
+        .collect();
     format!(
         "/etc/splitter/decap.env, for `systemctl enable --now splitter-decap`, which also looks after it:\n  DECAP=\"{}\"\n",
         arguments.join(" ")
     )
+}
+
+/// What `splitterd decap` does without these options.
+const DEFAULTS: [[&str; 2]; 2] = [["--bpffs", "/sys/fs/bpf"], ["--name", "splitter-decap"]];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decap::AttachMode;
+
+    fn attach(bpffs: &str, name: &str) -> Change {
+        Change::Decapsulator {
+            interface: "eth0".to_owned(),
+            vips: vec![[198, 18, 1, 100].into()],
+            sources: Vec::new(),
+            addresses: Vec::new(),
+            mode: AttachMode::Native,
+            bpffs: bpffs.into(),
+            name: name.to_owned(),
+            present: true,
+        }
+    }
+
+    #[test]
+    fn the_unit_is_told_of_the_same_instance() {
+        let hint = service(&attach("/run/bpf", "edge"));
+        assert!(hint.contains("--bpffs /run/bpf"), "{hint}");
+        assert!(hint.contains("--name edge"), "{hint}");
+        let hint = service(&attach("/sys/fs/bpf", "splitter-decap"));
+        assert!(
+            !hint.contains("--bpffs") && !hint.contains("--name"),
+            "{hint}"
+        );
+        assert!(
+            hint.contains("--interface eth0 --vip 198.18.1.100"),
+            "{hint}"
+        );
+    }
 }

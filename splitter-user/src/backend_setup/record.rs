@@ -1,8 +1,8 @@
 //! What was changed, so that it can be taken back.
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -41,6 +41,19 @@ pub enum RecordError {
         /// What the system said.
         source: io::Error,
     },
+    /// Others could have written it, and root would do what it says.
+    #[error(
+        "{path} may have been written by others (owner uid {uid}, mode {mode:04o}): it must be root's or yours, and writable by its \
+         owner alone; if you trust what is in it: chown root {path} && chmod 600 {path}"
+    )]
+    Untrusted {
+        /// The file.
+        path: PathBuf,
+        /// Whose it is.
+        uid: u32,
+        /// Its permissions.
+        mode: u32,
+    },
     /// Its content.
     #[error(
         "{path} is no record of backend-setup ({message}): move it away; nothing can be taken back by it"
@@ -59,8 +72,8 @@ impl Record {
     /// # Errors
     /// [`RecordError`].
     pub fn open(path: &Path) -> Result<Self, RecordError> {
-        let content = match fs::read(path) {
-            Ok(content) => content,
+        let content = match File::open(path) {
+            Ok(file) => trusted(file, path)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Ok(Self {
                     path: path.to_owned(),
@@ -156,6 +169,23 @@ impl Record {
     }
 }
 
+/// The content of a file that nobody but its owner, root or who runs this, can have written.
+fn trusted(mut file: File, path: &Path) -> Result<Vec<u8>, RecordError> {
+    let metadata = file.metadata().map_err(failed("read", path))?;
+    let (uid, mode) = (metadata.uid(), metadata.mode() & 0o7777);
+    if ![0, rustix::process::geteuid().as_raw()].contains(&uid) || mode & 0o022 != 0 {
+        return Err(RecordError::Untrusted {
+            path: path.to_owned(),
+            uid,
+            mode,
+        });
+    }
+    let mut content = Vec::new();
+    file.read_to_end(&mut content)
+        .map_err(failed("read", path))?;
+    Ok(content)
+}
+
 fn failed<'p>(action: &'static str, path: &'p Path) -> impl Fn(io::Error) -> RecordError + 'p {
     move |source| RecordError::Io {
         action,
@@ -193,6 +223,25 @@ mod tests {
         assert_eq!(Record::open(&path).unwrap().changes(), [setting("b", 0, 1)]);
         record.strike(&setting("b", 0, 1)).unwrap();
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_record_that_others_can_write_is_not_followed() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("record.json");
+        Record::open(&path)
+            .unwrap()
+            .add(setting("a", 0, 1))
+            .unwrap();
+        for mode in [0o620, 0o602, 0o666] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let message = Record::open(&path).unwrap_err().to_string();
+            assert!(message.contains(&format!("{mode:04o}")), "{message}");
+            assert!(message.contains("chmod 600"), "{message}");
+        }
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(Record::open(&path).unwrap().changes().len(), 1);
     }
 
     #[test]

@@ -99,12 +99,13 @@ pub fn parse_source(text: &str) -> Result<IpNet, String> {
 }
 
 impl Rules {
-    /// Checks rules.
+    /// Checks rules. Of a family without a VIP nothing is kept: nothing can be taken out there, and the
+    /// program would have no room for the addresses of a host with hundreds of them.
     ///
     /// # Errors
     /// The first [`RulesError`].
     pub fn new(given: Unchecked) -> Result<Self, RulesError> {
-        let rules = Self {
+        let mut rules = Self {
             vips: given.vips.into_iter().collect(),
             sources: given.sources.into_iter().collect(),
             locals: given.locals.into_iter().collect(),
@@ -121,6 +122,13 @@ impl Rules {
         for family in Family::ALL {
             rules.check(family)?;
         }
+        let served: BTreeSet<Family> = rules.vips.iter().map(Family::of).collect();
+        rules
+            .sources
+            .retain(|net| served.contains(&Family::of(&net.addr())));
+        rules
+            .locals
+            .retain(|local| served.contains(&Family::of(local)));
         Ok(rules)
     }
 
@@ -276,6 +284,20 @@ mod tests {
         let trusted = |text: &str| configs[0].1.trusts(text.parse::<IpAddr>().unwrap().into());
         assert!(trusted("198.19.255.1") && trusted("198.18.7.127"));
         assert!(!trusted("198.18.7.128") && !trusted("198.20.0.0"));
+    }
+
+    #[test]
+    fn of_a_family_without_a_vip_nothing_is_kept() {
+        let many: Vec<String> = (0..65).map(|last| format!("2001:db8::{last:x}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let locals = [many.as_slice(), &["198.18.2.11"]].concat();
+        let sources = ["198.19.0.0/16", "2001:db8:ffff::/64"];
+        let rules = Rules::new(unchecked(&["198.18.1.100"], &sources, &locals)).unwrap();
+        let configs = Family::ALL.map(|family| (family, rules.config(family)));
+        // What is attached says so, too: nothing is put in force anew every few seconds.
+        assert_eq!(Rules::of_configs(&configs), rules);
+        assert_eq!(rules.locals().count(), 1);
+        assert_eq!(rules.sources().count(), 1);
     }
 
     #[test]
