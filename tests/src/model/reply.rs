@@ -1,0 +1,68 @@
+//! Packets of flows from backends to clients.
+
+use splitter_ebpf::verdict::Reason;
+
+use super::life::Sender;
+use super::packet::Headers;
+use super::request::{check, fits};
+use super::room::{self, Flow};
+use super::{Model, Refusal, Verdict, rewrite};
+
+impl Model {
+    /// From a backend that may answer for these listeners.
+    pub(super) fn reply(
+        &mut self,
+        frame: &mut [u8],
+        segment: &Headers,
+        pairs: &[(u16, u16)],
+    ) -> Verdict {
+        let pinned = |(listener, _): &(u16, u16)| self.room.get((segment.to, *listener));
+        let own = |pair: &&(u16, u16)| pinned(pair).is_some_and(|flow| flow.backend == pair.1);
+        let Some((listener, _)) = pairs.iter().find(own).copied() else {
+            let others = pairs.iter().any(|pair| pinned(pair).is_some());
+            return Err(if others {
+                Reason::WrongBackend.into()
+            } else {
+                Reason::BackendDirect.into()
+            });
+        };
+        let vip = self.services.listeners[&listener].at;
+        let by = |refusal| Refusal {
+            by: Some(vip.ip()),
+            ..refusal
+        };
+        check(segment).map_err(by)?;
+        let client = segment.to.ip();
+        let hop = self.ways_back.towards(client).ok_or(Reason::NoReturnPath)?;
+        fits(segment, hop.mtu, 0).map_err(by)?;
+        let name = (segment.to, listener);
+        let flow = self.room.get(name).expect("just found");
+        self.refresh(name, flow, Sender::Backend, segment);
+        rewrite::translate(frame, rewrite::End::Source, vip, segment.protocol);
+        rewrite::hop(frame, vip.is_ipv6());
+        Ok((Reason::Reply, hop))
+    }
+
+    /// From a backend to a place of ours that stands for a client.
+    pub(super) fn reply_translated(
+        &mut self,
+        frame: &mut [u8],
+        segment: &Headers,
+        name: room::Name,
+        flow: Flow,
+    ) -> Verdict {
+        let (client, listener) = name;
+        let hop = self
+            .ways_back
+            .towards(client.ip())
+            .ok_or(Reason::NoReturnPath)?;
+        check(segment)?;
+        fits(segment, hop.mtu, 0)?;
+        self.refresh(name, flow, Sender::Backend, segment);
+        let vip = self.services.listeners[&listener].at;
+        rewrite::translate(frame, rewrite::End::Source, vip, segment.protocol);
+        rewrite::translate(frame, rewrite::End::Destination, client, segment.protocol);
+        rewrite::hop(frame, vip.is_ipv6());
+        Ok((Reason::Reply, hop))
+    }
+}

@@ -1,0 +1,141 @@
+//! Packets of flows from clients to backends.
+
+use std::net::IpAddr;
+
+use splitter_ebpf::abi::Mode;
+use splitter_ebpf::verdict::Reason;
+
+use super::hops::Hop;
+use super::life::{self, Sender};
+use super::packet::{Content, Headers};
+use super::room::{self, Flow};
+use super::{Model, Refusal, Verdict, rewrite};
+
+impl Model {
+    /// From a client to a listener.
+    pub(super) fn request(
+        &mut self,
+        frame: &mut Vec<u8>,
+        segment: &Headers,
+        listener: u16,
+        back: Hop,
+    ) -> Verdict {
+        check(segment)?;
+        let name = (segment.from, listener);
+        let found = self.room.get(name);
+        if let Some(flow) = found.filter(|flow| !self.opens_anew(segment, *flow)) {
+            if self.refresh(name, flow, Sender::Client, segment) {
+                self.ways_back.learn(segment.from.ip(), back);
+            }
+            return self.deliver(frame, segment, name, flow.backend, Reason::Pinned);
+        }
+        let (backend, reason) = self.begin(segment, name, found)?;
+        if reason == Reason::NewFlow {
+            self.ways_back.learn(segment.from.ip(), back);
+        }
+        self.deliver(frame, segment, name, backend, reason)
+    }
+
+    /// Records a packet of a flow; says whether anything changed.
+    pub(super) fn refresh(
+        &mut self,
+        name: room::Name,
+        flow: Flow,
+        sender: Sender,
+        segment: &Headers,
+    ) -> bool {
+        let one_way = self.services.backends[&flow.backend].one_way();
+        let said = life::Said {
+            sender,
+            flags: segment.flags,
+            data: segment.content == Content::Data,
+            old: room::age(flow.seen, self.now) >= self.second,
+            one_way,
+        };
+        let state = life::after(flow.state, said);
+        let seen = if life::unconfirmed(state, one_way) {
+            flow.seen
+        } else {
+            self.now
+        };
+        let next = Flow {
+            state,
+            seen,
+            ..flow
+        };
+        self.room.set(name, next);
+        next != flow
+    }
+
+    /// Sends a client's packet on to its backend.
+    fn deliver(
+        &self,
+        frame: &mut Vec<u8>,
+        segment: &Headers,
+        name: room::Name,
+        id: u16,
+        reason: Reason,
+    ) -> Verdict {
+        let backend = &self.services.backends[&id];
+        let hop = backend.hop.ok_or(Reason::NoNextHop)?;
+        let v6 = segment.to.is_ipv6();
+        let overhead = match backend.mode {
+            Mode::Ipip if v6 => 40,
+            Mode::Ipip => 20,
+            _ => 0,
+        };
+        fits(segment, hop.mtu, overhead)?;
+        rewrite::hop(frame, v6);
+        let to = backend.at(segment.to.port());
+        match backend.mode {
+            Mode::DsrL2 => {}
+            Mode::Dnat => {
+                rewrite::translate(frame, rewrite::End::Destination, to, segment.protocol);
+            }
+            Mode::FullNat => {
+                let flow = self.room.get(name).expect("it is pinned");
+                let (_, ours, _) = flow.way.expect("it was translated");
+                rewrite::translate(frame, rewrite::End::Destination, to, segment.protocol);
+                rewrite::translate(frame, rewrite::End::Source, ours, segment.protocol);
+            }
+            Mode::Ipip => {
+                let spread = self.room.spread(name);
+                let bits = spread.to_ne_bytes();
+                let from = if v6 {
+                    let octets = [&self.tunnel.1[..], &bits].concat();
+                    IpAddr::from(<[u8; 16]>::try_from(octets).expect("sixteen bytes"))
+                } else {
+                    let [a, b] = self.tunnel.0;
+                    IpAddr::from([a, b, bits[2], bits[3]])
+                };
+                rewrite::encapsulate(frame, from, to.ip(), spread);
+            }
+        }
+        Ok((reason, hop))
+    }
+}
+
+/// What every segment of a flow must be.
+pub(super) fn check(segment: &Headers) -> Result<(), Refusal> {
+    if segment.content == Content::Contradictory {
+        return Err(Reason::Malformed.into());
+    }
+    if segment.ttl <= 1 {
+        return Err(Reason::TtlExpired.into());
+    }
+    Ok(())
+}
+
+/// Whether the way on takes a segment that grows by `overhead`.
+pub(super) fn fits(segment: &Headers, mtu: u16, overhead: u16) -> Result<(), Refusal> {
+    if mtu == 0 || segment.total + usize::from(overhead) <= usize::from(mtu) {
+        return Ok(());
+    }
+    if !segment.whole {
+        return Err(Reason::TooBigToFragment.into());
+    }
+    Err(Refusal {
+        mtu: mtu.saturating_sub(overhead),
+        ..Reason::TooBig.into()
+    })
+}
