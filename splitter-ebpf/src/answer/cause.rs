@@ -138,8 +138,8 @@ fn v6(packet: &impl Packet) -> Option<Found> {
     while extension < EXTENSIONS {
         let length = match found.protocol {
             TCP | UDP => break,
-            // Hop-by-hop and destination options, a fragment's header; nothing else is carried.
-            0 | 60 | 44 if packet.has(found.l4 + 8) => {
+            // Hop-by-hop and destination options, routes, a fragment's header; nothing else is carried.
+            0 | 43 | 44 | 60 if packet.has(found.l4 + 8) => {
                 if found.protocol == 44 {
                     let fragment = packet.half(found.l4 + 2);
                     if fragment & OFFSET_V6 != 0 {

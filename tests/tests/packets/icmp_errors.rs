@@ -394,3 +394,46 @@ fn an_error_with_a_broken_checksum_stays_broken() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn errors_with_a_source_route_do_not_reach_the_client() -> Result<()> {
+    for mode in [Mode::Dnat, Mode::FullNat] {
+        let world = World::new(mode)?;
+        let flow = world.flow(0, TCP)?;
+        for from in [flow.backend.ip(), address(NEAR, &flow)] {
+            let (error, quoted) = about_request(&flow, from);
+            let frame = error.about(&quoted.frame(), 1000);
+            let routed = optioned(frame, &[131, 7, 4, 198, 18, 0, 1, 0]);
+            check(
+                &world.rig,
+                &[untouched("routed", routed, Reason::Ipv4Options)],
+            )?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn errors_about_what_the_vip_itself_sent_to_a_backend_are_dropped() -> Result<()> {
+    for mode in [Mode::Dnat, Mode::FullNat] {
+        let world = World::new(mode)?;
+        for flow in world.flows()? {
+            let (error, mut quoted) = about_request(&flow, flow.backend.ip());
+            let error = Error {
+                to: flow.listener.ip(),
+                ..error
+            };
+            quoted.from = flow.listener;
+            quoted.from.set_port(9);
+            check(
+                &world.rig,
+                &[untouched(
+                    "of no flow",
+                    error.about(&quoted.frame(), 1000),
+                    Reason::IcmpError,
+                )],
+            )?;
+        }
+    }
+    Ok(())
+}

@@ -223,23 +223,24 @@ fn senders_are_told_of_packets_too_long_for_the_way_on() -> Result<()> {
     for mode in [Mode::Dnat, Mode::Ipip] {
         let world = World::new(mode)?;
         for flow in world.flows()? {
-            let (_, widen) = ways(&flow)[0];
-            let frame = widen(flow.request().with(&[0x5a; 100]).frame());
-            let length = u16::try_from(frame.len() - 14)?;
-            let overhead = match mode {
-                Mode::Ipip => [20, 40][flow.family],
-                _ => 0,
-            };
-            world.limit(flow.family, length + overhead - 1)?;
-            let vip = flow.listener.ip().to_string();
-            let told = Told::TooBig(length - 1).about(&frame, &vip);
-            check(
-                &world.rig,
-                &[sent("too long", frame.clone(), Reason::TooBig, told)],
-            )?;
-            world.limit(flow.family, length + overhead)?;
-            let (_, counted) = world.rig.run_counted(&frame)?;
-            assert_eq!(counted, [Reason::Pinned], "{mode:?}");
+            for (what, widen) in ways(&flow) {
+                let frame = widen(flow.request().with(&[0x5a; 100]).frame());
+                let length = u16::try_from(frame.len() - 14)?;
+                let overhead = match mode {
+                    Mode::Ipip => [20, 40][flow.family],
+                    _ => 0,
+                };
+                world.limit(flow.family, length + overhead - 1)?;
+                let vip = flow.listener.ip().to_string();
+                let told = Told::TooBig(length - 1).about(&frame, &vip);
+                check(
+                    &world.rig,
+                    &[sent(what, frame.clone(), Reason::TooBig, told)],
+                )?;
+                world.limit(flow.family, length + overhead)?;
+                let (_, counted) = world.rig.run_counted(&frame)?;
+                assert_eq!(counted, [Reason::Pinned], "{what}, {mode:?}");
+            }
         }
     }
     Ok(())

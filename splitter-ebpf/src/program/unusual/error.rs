@@ -48,6 +48,9 @@ fn read<const V6: bool>(context: *mut xdp_md) -> Step {
         && (endpoint.kind == EndpointKind::Backend as u32
             || endpoint.kind == EndpointKind::Translated as u32)
     {
+        if sight.refusal != Sight::CARRIED {
+            return Step(sight.refusal.into());
+        }
         (sight.endpoint, sight.kind) = (endpoint.id, endpoint.kind);
         return Step::OWNER_OF_MEANT;
     }

@@ -40,7 +40,7 @@ fn meant<const V6: bool>() -> Step {
     let (protocol, backend, peer) = (sight.quoted_protocol, sight.to(), sight.from());
     match find::<V6>(sight, protocol, backend, peer) {
         Ok(()) => Step::ABOUT_REQUEST,
-        Err(_) => Step::end(Reason::Foreign),
+        Err(_) => Step::end_if(sight.vip != 0, Reason::IcmpError),
     }
 }
 
