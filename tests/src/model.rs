@@ -4,29 +4,37 @@
 //! byte slices, checksums by 16-bit words, one state machine written down once more. What it shares with
 //! the program is where hashes lead (`splitter_ebpf::endpoint`), since places are part of the contract.
 //!
-//! Packets of a VIP or a backend with options, extension headers or in fragments, and ICMP errors, are
-//! none of its business yet: it leaves them out.
+//! [`shape`] finds the headers of packets that are no plain segments (options, extension headers,
+//! fragments, ICMP errors and what they quote), [`unusual`] says whose they are, [`fragments`] and
+//! [`errors`] where they go. No frame is left out.
 //!
 //! Time does not pass in a trial: the clock's shift makes a tick of months. Flows grow older by the
 //! trial's own [`Step::Age`], which takes the same ticks from every `last seen` in model and table.
 
 mod begin;
+mod errors;
+mod fragments;
 mod generate;
 mod hops;
 mod life;
 mod packet;
+mod quote;
 mod reply;
 mod request;
 mod rewrite;
 mod room;
+mod run;
+mod shape;
 mod split;
 mod step;
 mod told;
 mod trial;
+mod unusual;
+mod way;
 mod world;
 
+pub use run::Shard;
 pub use step::Step;
-pub use trial::run;
 pub use world::World;
 
 use std::collections::HashMap;
@@ -35,9 +43,11 @@ use std::net::IpAddr;
 use splitter_ebpf::abi::BackendCounters;
 use splitter_ebpf::verdict::Reason;
 
+use fragments::{Packet, Path};
 use hops::{Hop, WaysBack};
-use packet::{Fate, Known, Other};
+use packet::{Headers, Known};
 use room::Room;
+use shape::{Part, has_ports};
 use split::Services;
 use told::Answer;
 
@@ -60,17 +70,6 @@ struct Refusal {
     by: Option<IpAddr>,
     /// What a packet too big is told.
     mtu: u16,
-    /// The model does not know.
-    unknown: bool,
-}
-
-impl Refusal {
-    const UNKNOWN: Self = Self {
-        reason: Reason::Foreign,
-        by: None,
-        mtu: 0,
-        unknown: true,
-    };
 }
 
 impl From<Reason> for Refusal {
@@ -79,12 +78,30 @@ impl From<Reason> for Refusal {
             reason,
             by: None,
             mtu: 0,
-            unknown: false,
         }
     }
 }
 
-type Verdict = Result<(Reason, Hop), Refusal>;
+/// A packet that is.
+#[derive(Debug, Clone, Copy)]
+struct Onward {
+    reason: Reason,
+    hop: Hop,
+    to: Towards,
+}
+
+/// Whom a packet goes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Towards {
+    /// A backend. `spread` is of the flow's hash, for an outer source address.
+    Backend { id: u16, spread: u32 },
+    /// A client.
+    Client(IpAddr),
+    /// Back to whom it is from.
+    Sender,
+}
+
+type Verdict = Result<Onward, Refusal>;
 
 /// The model.
 #[derive(Debug)]
@@ -92,6 +109,7 @@ struct Model {
     services: Services,
     room: Room,
     ways_back: WaysBack,
+    fragments: HashMap<Packet, Path>,
     counters: HashMap<u16, BackendCounters>,
     limits: Limits,
     /// Outer source addresses: IPv4's first half, IPv6's first three quarters.
@@ -116,8 +134,8 @@ struct Limits {
 }
 
 impl Model {
-    /// What becomes of a frame, which may change flows; `None` if the model does not know.
-    fn packet(&mut self, frame: &[u8]) -> Option<Expected> {
+    /// What becomes of a frame, which may change flows.
+    fn packet(&mut self, frame: &[u8]) -> Expected {
         let passed = |reason| Expected {
             reason,
             sent: None,
@@ -126,40 +144,45 @@ impl Model {
         let (mut inner, mut tag) = (frame.to_vec(), None);
         if packet::is_tagged(frame) {
             let Some(tagged) = packet::read_tagged(frame) else {
-                return Some(passed(Reason::NotIp));
+                return passed(Reason::NotIp);
             };
             let ours = tagged
                 .addresses
                 .into_iter()
                 .any(|ip| self.services.concerns(ip));
             if !ours && (tagged.stacked || !tagged.icmp) {
-                return Some(passed(Reason::Foreign));
+                return passed(Reason::Foreign);
             }
             if tagged.stacked {
-                return Some(passed(Reason::VlanTag));
+                return passed(Reason::VlanTag);
             }
             inner.drain(12..16);
             tag = Some(tagged.vlan);
         }
         let mut out = inner.clone();
         let back = Hop::back(&inner, self.ingress).by(0, tag);
-        Some(match self.classify(&mut out, back) {
-            Ok((reason, hop)) => {
+        match self.classify(&mut out, back) {
+            Ok(Onward { reason, hop, .. }) => {
                 out[..12].copy_from_slice(&hop.macs);
                 sent(reason, out, hop)
             }
-            Err(refusal) if refusal.unknown => return None,
             Err(refusal) => match self.told(&inner, refusal) {
                 Some(answer) => sent(refusal.reason, answer, back),
                 None => passed(refusal.reason),
             },
-        })
+        }
     }
 
-    /// What the sender of a refused packet is told.
+    /// What the sender of a refused packet is told: of a whole segment, or of the first fragment of one.
     fn told(&mut self, frame: &[u8], refusal: Refusal) -> Option<Vec<u8>> {
-        let Known::Segment(segment) = packet::read(frame) else {
-            return None;
+        let segment = match packet::read(frame) {
+            Known::Nothing => return None,
+            Known::Segment(segment) => segment,
+            Known::Unusual(_) => {
+                let shape = shape::of_frame(frame)?;
+                let may_have_ports = shape.part != Part::Later && has_ports(shape.protocol);
+                shape::segment(frame, &shape).filter(|_| may_have_ports)?
+            }
         };
         let answer = told::answer(frame, &segment, refusal.reason, refusal.by, refusal.mtu)?;
         match answer {
@@ -175,42 +198,37 @@ impl Model {
     fn classify(&mut self, frame: &mut Vec<u8>, back: Hop) -> Verdict {
         match packet::read(frame) {
             Known::Nothing => Err(Reason::NotIp.into()),
-            Known::Other(other) => self.other(frame, other, back),
-            Known::Segment(segment) => {
-                if let Some(id) = self.services.listener(segment.to, segment.protocol) {
-                    return self.request(frame, &segment, id, back);
-                }
-                let from = (segment.from, segment.protocol);
-                if self.services.translated.contains(&from) {
-                    let way = (segment.from, segment.to, segment.protocol);
-                    if let Some((name, flow)) = self.room.behind(way) {
-                        return self.reply_translated(frame, &segment, name, flow);
-                    }
-                }
-                match self.services.answers.get(&from).cloned() {
-                    Some(pairs) => self.reply(frame, &segment, &pairs),
-                    None => Err(Reason::Foreign.into()),
-                }
-            }
+            Known::Unusual(ends) => self.unusual(frame, ends, back),
+            Known::Segment(segment) => self.segment(frame, &segment, None, back),
         }
     }
 
-    /// No plain segment.
-    fn other(&self, frame: &mut [u8], other: Other, back: Hop) -> Verdict {
-        let vip = self.services.is_vip(other.destination);
-        let ours = vip || self.services.concerns(other.source);
-        match other.fate {
-            Fate::Echo if vip && !is_one_host(frame, other.source) => Err(Reason::HostIcmp.into()),
-            Fate::Echo if vip => {
-                rewrite::echo(frame, other.source.is_ipv6());
-                Ok((Reason::EchoReply, back))
-            }
-            Fate::Host if vip => Err(Reason::HostIcmp.into()),
-            Fate::Malformed if ours => Err(Reason::Malformed.into()),
-            Fate::Unmodelled if ours => Err(Refusal::UNKNOWN),
-            Fate::Error => Err(Refusal::UNKNOWN),
-            _ => Err(Reason::Foreign.into()),
+    /// A segment: to a listener, from a backend, or nobody's. `refused` is why it is not carried, if it
+    /// is ours.
+    fn segment(
+        &mut self,
+        frame: &mut Vec<u8>,
+        segment: &Headers,
+        refused: Option<Reason>,
+        back: Hop,
+    ) -> Verdict {
+        if let Some(id) = self.services.listener(segment.to, segment.protocol) {
+            return self.request(frame, segment, id, back);
         }
+        let from = (segment.from, segment.protocol);
+        let Some(pairs) = self.services.answers.get(&from).cloned() else {
+            return Err(Reason::Foreign.into());
+        };
+        if let Some(reason) = refused {
+            return Err(reason.into());
+        }
+        if self.services.translated.contains(&from) {
+            let way = (segment.from, segment.to, segment.protocol);
+            if let Some((name, flow)) = self.room.behind(way) {
+                return self.reply_translated(frame, segment, name, flow);
+            }
+        }
+        self.reply(frame, segment, &pairs)
     }
 }
 

@@ -12,35 +12,10 @@ pub(super) const ETHERNET: usize = 14;
 pub(super) enum Known {
     /// Not IP.
     Nothing,
-    /// IP, but no plain TCP or UDP segment.
-    Other(Other),
-    /// A TCP or UDP segment.
+    /// IP from one address to another, but no plain TCP or UDP segment.
+    Unusual([IpAddr; 2]),
+    /// A plain TCP or UDP segment: no options, no extension headers, no fragment.
     Segment(Headers),
-}
-
-/// A packet without usable ports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Other {
-    pub(super) source: IpAddr,
-    pub(super) destination: IpAddr,
-    pub(super) fate: Fate,
-}
-
-/// What becomes of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
-    /// At a VIP, an echo reply.
-    Echo,
-    /// At a VIP, the host has it.
-    Host,
-    /// At a VIP or from a backend, nothing: its lengths contradict each other, or the frame.
-    Malformed,
-    /// Nobody's but the host's.
-    Foreign,
-    /// Options, extension headers, fragments: the model does not know, if it is ours.
-    Unmodelled,
-    /// The model does not know.
-    Error,
 }
 
 /// A TCP or UDP segment's headers.
@@ -56,6 +31,12 @@ pub(super) struct Headers {
     pub(super) total: usize,
     /// It may not be fragmented.
     pub(super) whole: bool,
+    /// Where its own header lies in the frame.
+    pub(super) l4: usize,
+    /// Nothing stands between the headers of IP and its own.
+    pub(super) plain: bool,
+    /// It is a first fragment: the rest of it is in others.
+    pub(super) first: bool,
 }
 
 /// What a segment's lengths say.
@@ -99,39 +80,11 @@ fn read_v4(frame: &[u8]) -> Known {
         return Known::Nothing;
     }
     let ends = [address(ip, 12, false), address(ip, 16, false)];
-    let fate = match ip[0] & 15 {
-        0..5 => Some(Fate::Malformed),
-        5 if number(ip, 6) & 0x3fff == 0 => None,
-        _ if ip[9] == ICMP => Some(Fate::Error),
-        _ => Some(Fate::Unmodelled),
-    };
-    if let Some(fate) = fate {
-        return other(ends, fate);
+    if ip[0] & 15 != 5 || number(ip, 6) & 0x3fff != 0 {
+        return Known::Unusual(ends);
     }
     let length = number(ip, 2).checked_sub(20);
-    match ip[9] {
-        ICMP => other(
-            ends,
-            read_icmp(
-                &ip[20..],
-                length,
-                8,
-                [3, 4, 5, 11, 12].contains(&ip[20..].first().copied().unwrap_or(0)),
-            ),
-        ),
-        protocol => {
-            let whole = number(ip, 6) & 0x4000 != 0;
-            read_segment(&ip[20..], length, ends, protocol, ip[8], whole)
-        }
-    }
-}
-
-fn other([source, destination]: [IpAddr; 2], fate: Fate) -> Known {
-    Known::Other(Other {
-        source,
-        destination,
-        fate,
-    })
+    read_segment(&ip[20..], length, ends, ip[9], ip[8], ip[6] & 0x40 != 0)
 }
 
 fn read_v6(frame: &[u8]) -> Known {
@@ -140,28 +93,7 @@ fn read_v6(frame: &[u8]) -> Known {
         return Known::Nothing;
     }
     let ends = [address(ip, 8, true), address(ip, 24, true)];
-    let length = Some(number(ip, 4));
-    match ip[6] {
-        0 | 43 | 44 | 51 | 60 | 135 | 139 | 140 => other(ends, Fate::Unmodelled),
-        ICMPV6 => {
-            let is_error = ip.get(40).is_some_and(|kind| *kind < 128);
-            other(ends, read_icmp(&ip[40..], length, 128, is_error))
-        }
-        protocol => read_segment(&ip[40..], length, ends, protocol, ip[7], true),
-    }
-}
-
-/// ICMP behind an IP header that gives it `length` bytes. `echo` is the type of echo requests.
-fn read_icmp(icmp: &[u8], length: Option<usize>, echo: u8, is_error: bool) -> Fate {
-    match length {
-        Some(length) if length >= 8 && length <= icmp.len() => {}
-        _ => return Fate::Malformed,
-    }
-    match icmp[..2] {
-        [kind, 0] if kind == echo => Fate::Echo,
-        [kind, _] if kind == echo || is_error => Fate::Error,
-        _ => Fate::Host,
-    }
+    read_segment(&ip[40..], Some(number(ip, 4)), ends, ip[6], ip[7], true)
 }
 
 /// A segment behind an IP header that gives it `length` bytes.
@@ -173,18 +105,9 @@ fn read_segment(
     ttl: u8,
     whole: bool,
 ) -> Known {
-    let header = match protocol {
-        TCP => 20,
-        UDP => 8,
-        _ => match length {
-            Some(length) if length <= l4.len() => {
-                return other([source, destination], Fate::Foreign);
-            }
-            _ => return other([source, destination], Fate::Malformed),
-        },
-    };
-    if l4.len() < header {
-        return other([source, destination], Fate::Malformed);
+    let least = if protocol == TCP { 20 } else { 8 };
+    if ![TCP, UDP].contains(&protocol) || l4.len() < least {
+        return Known::Unusual([source, destination]);
     }
     let port = |at| u16::from_be_bytes([l4[at], l4[at + 1]]);
     let content = match length {
@@ -196,6 +119,7 @@ fn read_segment(
         }
         _ => Content::Contradictory,
     };
+    let header = if source.is_ipv6() { 40 } else { 20 };
     Known::Segment(Headers {
         from: SocketAddr::new(source, port(0)),
         to: SocketAddr::new(destination, port(2)),
@@ -203,8 +127,11 @@ fn read_segment(
         flags: if protocol == TCP { l4[13] } else { 0 },
         ttl,
         content,
-        total: length.unwrap_or(0) + if source.is_ipv6() { 40 } else { 20 },
+        total: length.unwrap_or(0) + header,
         whole,
+        l4: ETHERNET + header,
+        plain: true,
+        first: false,
     })
 }
 

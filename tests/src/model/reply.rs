@@ -1,12 +1,15 @@
 //! Packets of flows from backends to clients.
 
+use std::net::IpAddr;
+
 use splitter_ebpf::verdict::Reason;
 
+use super::hops::Hop;
 use super::life::Sender;
 use super::packet::Headers;
 use super::request::{check, fits};
 use super::room::{self, Flow};
-use super::{Model, Refusal, Verdict, rewrite};
+use super::{Model, Onward, Refusal, Towards, Verdict, rewrite};
 
 impl Model {
     /// From a backend that may answer for these listeners.
@@ -32,15 +35,16 @@ impl Model {
             ..refusal
         };
         check(segment).map_err(by)?;
+        let name = (segment.to, listener);
+        let flow = self.room.get(name).expect("just found");
+        self.seen_early(name, flow, segment);
         let client = segment.to.ip();
         let hop = self.ways_back.towards(client).ok_or(Reason::NoReturnPath)?;
         fits(segment, hop.mtu, 0).map_err(by)?;
-        let name = (segment.to, listener);
-        let flow = self.room.get(name).expect("just found");
-        self.refresh(name, flow, Sender::Backend, segment);
-        rewrite::translate(frame, rewrite::End::Source, vip, segment.protocol);
+        self.seen(name, flow, segment);
+        rewrite::translate(frame, rewrite::End::Source, vip, segment);
         rewrite::hop(frame, vip.is_ipv6());
-        Ok((Reason::Reply, hop))
+        Ok(to_client(client, hop))
     }
 
     /// From a backend to a place of ours that stands for a client.
@@ -52,17 +56,43 @@ impl Model {
         flow: Flow,
     ) -> Verdict {
         let (client, listener) = name;
+        if !segment.plain {
+            check(segment)?;
+            self.seen_early(name, flow, segment);
+        }
         let hop = self
             .ways_back
             .towards(client.ip())
             .ok_or(Reason::NoReturnPath)?;
         check(segment)?;
         fits(segment, hop.mtu, 0)?;
-        self.refresh(name, flow, Sender::Backend, segment);
+        self.seen(name, flow, segment);
         let vip = self.services.listeners[&listener].at;
-        rewrite::translate(frame, rewrite::End::Source, vip, segment.protocol);
-        rewrite::translate(frame, rewrite::End::Destination, client, segment.protocol);
+        rewrite::translate(frame, rewrite::End::Source, vip, segment);
+        rewrite::translate(frame, rewrite::End::Destination, client, segment);
         rewrite::hop(frame, vip.is_ipv6());
-        Ok((Reason::Reply, hop))
+        Ok(to_client(client.ip(), hop))
+    }
+
+    /// Records a reply that is no plain segment, which tells of its flow though the way on may not take it.
+    fn seen_early(&mut self, name: room::Name, flow: Flow, segment: &Headers) {
+        if !segment.plain {
+            self.refresh(name, flow, Sender::Backend, segment);
+        }
+    }
+
+    /// Records a plain reply, once it is sent on.
+    fn seen(&mut self, name: room::Name, flow: Flow, segment: &Headers) {
+        if segment.plain {
+            self.refresh(name, flow, Sender::Backend, segment);
+        }
+    }
+}
+
+fn to_client(client: IpAddr, hop: Hop) -> Onward {
+    Onward {
+        reason: Reason::Reply,
+        hop,
+        to: Towards::Client(client),
     }
 }

@@ -1,7 +1,5 @@
 //! Packets of flows from clients to backends.
 
-use std::net::IpAddr;
-
 use splitter_ebpf::abi::Mode;
 use splitter_ebpf::verdict::Reason;
 
@@ -9,7 +7,7 @@ use super::hops::Hop;
 use super::life::{self, Sender};
 use super::packet::{Content, Headers};
 use super::room::{self, Flow};
-use super::{Model, Refusal, Verdict, rewrite};
+use super::{Model, Onward, Refusal, Towards, Verdict, rewrite};
 
 impl Model {
     /// From a client to a listener.
@@ -79,39 +77,31 @@ impl Model {
         let backend = &self.services.backends[&id];
         let hop = backend.hop.ok_or(Reason::NoNextHop)?;
         let v6 = segment.to.is_ipv6();
-        let overhead = match backend.mode {
-            Mode::Ipip if v6 => 40,
-            Mode::Ipip => 20,
-            _ => 0,
-        };
-        fits(segment, hop.mtu, overhead)?;
+        fits(segment, hop.mtu, overhead(backend.mode, v6))?;
         rewrite::hop(frame, v6);
-        let to = backend.at(segment.to.port());
+        let (to, spread) = (backend.at(segment.to.port()), self.room.spread(name));
         match backend.mode {
             Mode::DsrL2 => {}
-            Mode::Dnat => {
-                rewrite::translate(frame, rewrite::End::Destination, to, segment.protocol);
-            }
+            Mode::Dnat => rewrite::translate(frame, rewrite::End::Destination, to, segment),
             Mode::FullNat => {
                 let flow = self.room.get(name).expect("it is pinned");
                 let (_, ours, _) = flow.way.expect("it was translated");
-                rewrite::translate(frame, rewrite::End::Destination, to, segment.protocol);
-                rewrite::translate(frame, rewrite::End::Source, ours, segment.protocol);
+                rewrite::translate(frame, rewrite::End::Destination, to, segment);
+                rewrite::translate(frame, rewrite::End::Source, ours, segment);
             }
-            Mode::Ipip => {
-                let spread = self.room.spread(name);
-                let bits = spread.to_ne_bytes();
-                let from = if v6 {
-                    let octets = [&self.tunnel.1[..], &bits].concat();
-                    IpAddr::from(<[u8; 16]>::try_from(octets).expect("sixteen bytes"))
-                } else {
-                    let [a, b] = self.tunnel.0;
-                    IpAddr::from([a, b, bits[2], bits[3]])
-                };
-                rewrite::encapsulate(frame, from, to.ip(), spread);
-            }
+            Mode::Ipip => self.encapsulate(frame, id, spread),
         }
-        Ok((reason, hop))
+        let to = Towards::Backend { id, spread };
+        Ok(Onward { reason, hop, to })
+    }
+}
+
+/// Bytes that a mode adds to a packet.
+pub(super) const fn overhead(mode: Mode, v6: bool) -> u16 {
+    match (mode, v6) {
+        (Mode::Ipip, true) => 40,
+        (Mode::Ipip, false) => 20,
+        _ => 0,
     }
 }
 
@@ -128,10 +118,20 @@ pub(super) fn check(segment: &Headers) -> Result<(), Refusal> {
 
 /// Whether the way on takes a segment that grows by `overhead`.
 pub(super) fn fits(segment: &Headers, mtu: u16, overhead: u16) -> Result<(), Refusal> {
-    if mtu == 0 || segment.total + usize::from(overhead) <= usize::from(mtu) {
+    fits_bytes(segment.total, segment.whole, mtu, overhead)
+}
+
+/// The same for a packet of `total` bytes, which routers may not cut if it is `whole`.
+pub(super) fn fits_bytes(
+    total: usize,
+    whole: bool,
+    mtu: u16,
+    overhead: u16,
+) -> Result<(), Refusal> {
+    if mtu == 0 || total + usize::from(overhead) <= usize::from(mtu) {
         return Ok(());
     }
-    if !segment.whole {
+    if !whole {
         return Err(Reason::TooBigToFragment.into());
     }
     Err(Refusal {

@@ -2,9 +2,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use splitter_ebpf::wire::{TCP, UDP};
+use splitter_ebpf::wire::{ICMP, TCP, UDP};
 
-use super::packet::{ETHERNET, number};
+use super::packet::{ETHERNET, Headers, number};
+use super::quote::Quote;
+use super::shape::Shape;
 
 /// Which end is rewritten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,31 +50,98 @@ fn replace(frame: &mut [u8], at: usize, new: &[u8], sums: &[usize]) {
     frame[at..at + new.len()].copy_from_slice(new);
 }
 
-/// Puts an address and a port at one end.
-pub(super) fn translate(frame: &mut [u8], end: End, to: SocketAddr, protocol: u8) {
+/// Where the source address lies in an IP header, and how long it is.
+const fn source(v6: bool) -> (usize, usize) {
+    if v6 { (8, 16) } else { (12, 4) }
+}
+
+/// Where the checksum of a TCP or UDP header at `l4` lies.
+const fn sum_at(protocol: u8, l4: usize) -> usize {
+    if protocol == TCP { l4 + 16 } else { l4 + 6 }
+}
+
+/// Puts an address and a port at one end of a segment.
+pub(super) fn translate(frame: &mut [u8], end: End, to: SocketAddr, segment: &Headers) {
+    let sum = sum_at(segment.protocol, segment.l4);
+    put(
+        frame,
+        end,
+        to,
+        [ETHERNET, segment.l4],
+        Some(sum),
+        segment.protocol,
+    );
+}
+
+/// Puts an address and a port at one end of a packet whose headers are at these places; the checksum of
+/// TCP or UDP may be beyond what is there.
+fn put(
+    frame: &mut [u8],
+    end: End,
+    to: SocketAddr,
+    [l3, l4]: [usize; 2],
+    sum: Option<usize>,
+    protocol: u8,
+) {
     let v6 = to.is_ipv6();
-    let (l4, source, size) = if v6 {
-        (ETHERNET + 40, ETHERNET + 8, 16)
-    } else {
-        (ETHERNET + 20, ETHERNET + 12, 4)
-    };
+    let (source, size) = source(v6);
     let (address_at, port_at) = match end {
-        End::Source => (source, l4),
-        End::Destination => (source + size, l4 + 2),
+        End::Source => (l3 + source, l4),
+        End::Destination => (l3 + source + size, l4 + 2),
     };
-    let sum = if protocol == TCP { l4 + 16 } else { l4 + 6 };
     // Without a checksum there is none to keep (RFC 768).
-    let unsummed = protocol == UDP && number(frame, sum) == 0;
-    let l4_sums: &[usize] = if unsummed { &[] } else { &[sum] };
-    let mut sums = l4_sums.to_vec();
+    let sum = sum.filter(|sum| protocol != UDP || number(frame, *sum) != 0);
+    let l4_sums: Vec<usize> = sum.into_iter().collect();
+    let mut sums = l4_sums.clone();
     if !v6 {
-        sums.push(ETHERNET + 10);
+        sums.push(l3 + 10);
     }
     replace(frame, address_at, &octets(to.ip()), &sums);
-    replace(frame, port_at, &to.port().to_be_bytes(), l4_sums);
-    if protocol == UDP && !unsummed && number(frame, sum) == 0 {
+    replace(frame, port_at, &to.port().to_be_bytes(), &l4_sums);
+    if let Some(sum) = sum
+        && protocol == UDP
+        && number(frame, sum) == 0
+    {
         frame[sum..sum + 2].copy_from_slice(&[0xff; 2]);
     }
+}
+
+/// Gives a packet these addresses: nothing of it but IPv4's own checksum covers them.
+pub(super) fn hosts(frame: &mut [u8], v6: bool, hosts: [IpAddr; 2]) {
+    let (source, size) = source(v6);
+    let sums: &[usize] = if v6 { &[] } else { &[ETHERNET + 10] };
+    for (place, host) in [source, source + size].into_iter().zip(hosts) {
+        replace(frame, ETHERNET + place, &octets(host), sums);
+    }
+}
+
+/// Lets an ICMP error be between two hosts and speak of a packet between two ends: every checksum that
+/// covers any of that goes on to be as right or wrong as it was.
+pub(super) fn error(
+    frame: &mut [u8],
+    shape: &Shape,
+    quote: &Quote,
+    [from, to]: [SocketAddr; 2],
+    between: [IpAddr; 2],
+) {
+    let (inner, before) = (&quote.shape, frame.to_vec());
+    let sum = Some(sum_at(inner.protocol, inner.l4)).filter(|at| at + 2 <= inner.end);
+    for (end, to) in [(End::Source, from), (End::Destination, to)] {
+        put(frame, end, to, [inner.l3, inner.l4], sum, inner.protocol);
+    }
+    hosts(frame, shape.v6, between);
+    // ICMPv6 covers the addresses that it is between, ICMP does not (RFC 4443 section 2.3).
+    let mut covered = vec![shape.l4 + 4..shape.l4 + 4 + (shape.end - shape.l4 - 4) / 2 * 2];
+    if shape.v6 {
+        covered.push(ETHERNET + 8..ETHERNET + 40);
+    }
+    let covers = |frame: &[u8]| -> Vec<u8> {
+        let parts = covered.iter().map(|part| &frame[part.clone()]);
+        parts.collect::<Vec<_>>().concat()
+    };
+    let at = shape.l4 + 2;
+    let sum = adjusted(number(&before, at), &covers(&before), &covers(frame));
+    frame[at..at + 2].copy_from_slice(&sum.to_be_bytes());
 }
 
 /// Carries a packet inside another one from one address to another (RFC 2003, RFC 2473); `label` is the
@@ -132,28 +201,28 @@ pub(super) fn echo(frame: &mut [u8], v6: bool) {
     destination.swap_with_slice(&mut source[..6]);
 }
 
-/// Whether every checksum of a TCP or UDP packet is right, summed up in full; `None` for other packets.
-pub(super) fn is_valid(frame: &[u8], v6: bool, protocol: u8) -> bool {
-    let ip = &frame[ETHERNET..];
-    let (pseudo, l4, length) = if v6 {
-        (&ip[8..40], &ip[40..], number(ip, 4))
-    } else {
-        (&ip[12..20], &ip[20..], number(ip, 2) - 20)
-    };
-    if !v6 && total(&[&ip[..20]]) != 0xffff {
+/// Whether every checksum of a whole TCP, UDP or ICMP packet is right, summed up in full.
+pub(super) fn is_valid(frame: &[u8], shape: &Shape) -> bool {
+    let ip = &frame[shape.l3..];
+    let l4 = &frame[shape.l4..shape.end];
+    let pseudo = if shape.v6 { &ip[8..40] } else { &ip[12..20] };
+    if !shape.v6 && total(&[&ip[..shape.l4 - shape.l3]]) != 0xffff {
         return false;
     }
-    if protocol == UDP && number(l4, 6) == 0 {
-        return !v6;
+    if shape.protocol == ICMP {
+        return total(&[l4]) == 0xffff;
+    }
+    if shape.protocol == UDP && number(l4, 6) == 0 {
+        return !shape.v6;
     }
     // UDP has a length of its own (RFC 768), which the pseudo header takes.
-    let length = if protocol == UDP {
+    let length = if shape.protocol == UDP {
         number(l4, 4)
     } else {
-        length
+        l4.len()
     };
     let rest = [
-        [0, protocol],
+        [0, shape.protocol],
         u16::try_from(length).expect("16 bits").to_be_bytes(),
     ]
     .concat();

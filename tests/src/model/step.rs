@@ -13,6 +13,8 @@ pub enum Step {
     Backends(usize, usize, u32),
     /// Every flow grows older by so many ticks.
     Age(u32),
+    /// Where first fragments went was learned so many ticks earlier.
+    AgeFragments(u32),
     /// The agent frees a flow, if it is there.
     Expire((SocketAddr, u16)),
     /// The agent frees second entries that lead nowhere.

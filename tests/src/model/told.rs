@@ -40,6 +40,10 @@ pub(super) fn answer(
         _ if segment.flags & RST != 0 => return None,
         Reason::NoBackendUnreachable => unreachable(),
         Reason::NoBackendReset | Reason::NatExhausted | Reason::NatUnpinned => {
+            // The length of a fragment says nothing about its segment's, which a RST tells.
+            if segment.protocol == TCP && segment.first {
+                return None;
+            }
             if segment.protocol == TCP {
                 return Some(Answer::Reset(reset(frame, segment)));
             }
@@ -70,7 +74,7 @@ fn is_v4_host(address: IpAddr) -> bool {
 /// The RST that answers a TCP segment (RFC 9293 section 3.10.7.1).
 fn reset(frame: &[u8], segment: &Headers) -> Vec<u8> {
     let v6 = segment.from.is_ipv6();
-    let l4 = ETHERNET + if v6 { 40 } else { 20 };
+    let l4 = segment.l4;
     let word = |at: usize| u32::from_be_bytes(frame[at..at + 4].try_into().expect("four bytes"));
     let (sequence, acknowledged, flags) = if segment.flags & ACK != 0 {
         (word(l4 + 8), 0, RST)

@@ -1,192 +1,66 @@
 //! A trial: the same steps for program and model, and what they say compared.
 
-use std::collections::{BTreeMap, HashMap};
-use std::fmt::{self, Write as _};
-use std::process::Command;
+use std::collections::HashMap;
 
 use anyhow::{Result, ensure};
+use aya::maps::{Map, MapData};
 use splitter_ebpf::abi::{
-    BUCKET_FLOWS, Binding, Bucket, Hop as WireHop, Mode, Path, ServiceWord, track_table_index,
+    BUCKET_FLOWS, Binding, Bucket, FragmentKey, FragmentPath, Hop as WireHop, Mode, Path,
+    ServiceWord, track_table_index,
 };
 use splitter_ebpf::flow::{TICK_MASK, Value};
 use splitter_ebpf::verdict::{Action, Reason};
-use splitter_ebpf::wire::Family;
+use splitter_ebpf::wire::{Family, ICMP, ICMPV6, TCP, UDP};
 use splitter_user::dataplane::mapping::Mapping;
 use splitter_user::dataplane::{DataPlane as _, FlowSlot};
 use splitter_user::loader::{Layout, TickRate, load_at_rate};
 use splitter_user::table::maglev::{Member, build};
 
-use super::generate::Generator;
 use super::packet::{Known, read};
 use super::rewrite::is_valid;
+use super::shape::{self, Part, Shape};
 use super::split::{Backend, Listener, Service as Splits};
 use super::world::{Place, Spec, World, slots};
 use super::{Expected, Hop, Limits, Model, Room, Services, Step, WaysBack};
-use crate::bench::pin_to_cpu;
 use crate::rig::{
-    BALANCER_MAC, DROP, Outcome, PASS, REDIRECT, Rig, Runner, SECRET, SMALL, Service, TX, isolate,
-    mac_of, map_of, route_to_clients,
+    BALANCER_MAC, DROP, Outcome, PASS, REDIRECT, Rig, Runner, SECRET, SMALL, Service, TX, mac_of,
+    map_of,
 };
 
 /// Packets between two looks at counters and at a small flow table.
 const LOOK: usize = 128;
-/// Steps in one world.
-const STEPS: usize = 40_000;
 /// What the way to clients takes; the least that IPv6 asks for.
-const CLIENTS_MTU: u16 = 1280;
+pub(super) const CLIENTS_MTU: u16 = 1280;
 /// A tick of months; a second is two ticks, sixty are 120.
 const STILL: TickRate = TickRate {
     hz: u32::MAX,
     shift: 31,
 };
 
-/// What went wrong, and the steps that lead there.
-#[derive(Debug)]
-struct Failure {
-    seed: u64,
-    world: u64,
-    what: String,
-    steps: Vec<Step>,
-    /// How many steps it took at first.
-    taken: usize,
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            formatter,
-            "seed {}, world {}: {}",
-            self.seed, self.world, self.what
-        )?;
-        writeln!(formatter, "{:?}", World::of(self.seed, self.world))?;
-        writeln!(
-            formatter,
-            "{} of {} steps lead there:",
-            self.steps.len(),
-            self.taken
-        )?;
-        for step in &self.steps {
-            match step {
-                Step::Packet(frame) => {
-                    let bytes = frame.iter().fold(String::new(), |mut text, byte| {
-                        let _never_fails = write!(text, "{byte:02x}");
-                        text
-                    });
-                    writeln!(formatter, "  {:?} {bytes}", read(frame))?;
-                }
-                other => writeln!(formatter, "  {other:?}")?,
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Feeds program and model at least `packets` random packets, in one world after the other. Returns how
-/// often each verdict was met.
-///
-/// # Errors
-/// The first difference, with steps that lead to it.
-pub fn run(seed: u64, packets: usize) -> Result<BTreeMap<&'static str, u64>> {
-    isolate()?;
-    let ifindex = route_to_clients()?;
-    let mut ip = Command::new("ip");
-    ip.args(["link", "set", "clients", "mtu", &CLIENTS_MTU.to_string()]);
-    ensure!(ip.status()?.success(), "no other MTU towards clients");
-    // Caches of next hops are a CPU's own.
-    pin_to_cpu(0)?;
-    let mut verdicts = BTreeMap::new();
-    let (mut left, mut number) = (packets, 0);
-    while left > 0 {
-        let world = World::of(seed, number);
-        let mut trial = Trial::new(&world, ifindex)?;
-        let mut generator = Generator::new(seed ^ number.rotate_left(32));
-        let mut steps = Vec::new();
-        let mut result = Ok(());
-        while result.is_ok() && steps.len() < STEPS && left > 0 {
-            let step = generator.next(&trial.model, &world);
-            left -= usize::from(matches!(step, Step::Packet(_)));
-            result = trial.take(&step);
-            steps.push(step);
-        }
-        if let Err(error) = result.and_then(|()| trial.look_back()) {
-            let taken = steps.len();
-            let steps = shortened(&world, ifindex, steps)?;
-            let what = format!("{error:#}");
-            return Err(anyhow::anyhow!(
-                "{}",
-                Failure {
-                    seed,
-                    world: number,
-                    what,
-                    steps,
-                    taken
-                }
-            ));
-        }
-        for reason in Reason::ALL {
-            *verdicts.entry(reason.name()).or_default() += trial.counts[*reason as usize];
-        }
-        number += 1;
-    }
-    Ok(verdicts)
-}
-
-/// Leaves out what is not needed to go wrong: ever smaller stretches of steps, as long as it does.
-fn shortened(world: &World, ifindex: u32, mut steps: Vec<Step>) -> Result<Vec<Step>> {
-    const ATTEMPTS: usize = 150;
-    let (mut attempts, mut stretch) = (0, steps.len() / 2);
-    while stretch > 0 && attempts < ATTEMPTS {
-        let mut at = 0;
-        let before = steps.len();
-        while at < steps.len() && attempts < ATTEMPTS {
-            attempts += 1;
-            let mut fewer = steps.clone();
-            fewer.drain(at..(at + stretch).min(steps.len()));
-            match fails_at(world, ifindex, &fewer)? {
-                Some(end) => {
-                    fewer.truncate(end);
-                    steps = fewer;
-                }
-                None => at += stretch,
-            }
-        }
-        if steps.len() == before || stretch > steps.len() {
-            stretch = (stretch / 2).min(steps.len() / 2);
-        }
-    }
-    Ok(steps)
-}
-
-/// How many of the steps it takes until something is wrong.
-fn fails_at(world: &World, ifindex: u32, steps: &[Step]) -> Result<Option<usize>> {
-    let mut trial = Trial::new(world, ifindex)?;
-    for (number, step) in (1..).zip(steps) {
-        if trial.take(step).is_err() {
-            return Ok(Some(number));
-        }
-    }
-    Ok(trial.look_back().is_err().then_some(steps.len()))
-}
-
 /// Program and model, with the same in their tables.
-struct Trial {
+pub(super) struct Trial {
     rig: Rig,
     runner: Runner,
     services: Vec<Service>,
     tracks: Vec<Vec<Vec<Place>>>,
-    model: Model,
+    pub(super) model: Model,
     flows: Mapping<Bucket>,
+    fragments: HashOf,
     /// What the model has counted, by reason.
-    counts: [u64; splitter_ebpf::verdict::REASONS],
+    pub(super) counts: [u64; splitter_ebpf::verdict::REASONS],
     since_look: usize,
     outcome: Outcome,
 }
+
+/// Where first fragments went, as bytes.
+type HashOf =
+    aya::maps::HashMap<MapData, [u8; size_of::<FragmentKey>()], [u8; size_of::<FragmentPath>()]>;
 
 /// The interface that test runs come in by.
 const INGRESS: u32 = 1;
 
 impl Trial {
-    fn new(world: &World, clients: u32) -> Result<Self> {
+    pub(super) fn new(world: &World, clients: u32) -> Result<Self> {
         let layout = Layout {
             flow_buckets: world.flow_buckets,
             ..SMALL
@@ -195,6 +69,8 @@ impl Trial {
         // A mapping of our own, to let time pass in.
         let flows = map_of(&mut loaded, "FLOWS")?;
         let flows = Mapping::of_map(flows.fd(), layout.flow_buckets as usize)?;
+        let fragments = map_of(&mut loaded, "FRAGMENTS")?;
+        let fragments = HashOf::try_from(Map::LruHashMap(fragments))?;
         let mut rig = Rig::of(loaded)?;
         let keys = rig.tables().keys;
         let routed = Hop::new([2, 0xc0, 0, 0, 0, 2], [2, 0xb0, 0, 0, 0, 2], clients);
@@ -204,6 +80,7 @@ impl Trial {
             services: Services::default(),
             room: Room::new(keys, world.flow_buckets),
             ways_back: WaysBack::new(keys.flow, routed),
+            fragments: HashMap::new(),
             counters: HashMap::new(),
             limits: Limits {
                 pins: world.cap,
@@ -261,6 +138,7 @@ impl Trial {
                 .collect(),
             model,
             flows,
+            fragments,
             counts: [0; splitter_ebpf::verdict::REASONS],
             since_look: 0,
             outcome: Outcome {
@@ -271,7 +149,7 @@ impl Trial {
     }
 
     /// Does a step on both sides.
-    fn take(&mut self, step: &Step) -> Result<()> {
+    pub(super) fn take(&mut self, step: &Step) -> Result<()> {
         match step {
             Step::Packet(frame) => return self.packet(frame),
             Step::Flip(service, table) => {
@@ -281,6 +159,7 @@ impl Trial {
             }
             Step::Backends(service, track, set) => self.backends(*service, *track, *set)?,
             Step::Age(ticks) => self.age(*ticks),
+            Step::AgeFragments(ticks) => self.age_fragments(*ticks)?,
             Step::Expire(name) => self.expire(*name)?,
             Step::Sweep => {
                 for (way, slot) in self.model.room.orphans() {
@@ -325,9 +204,7 @@ impl Trial {
     }
 
     fn packet(&mut self, frame: &[u8]) -> Result<()> {
-        let Some(expected) = self.model.packet(frame) else {
-            return Ok(());
-        };
+        let expected = self.model.packet(frame);
         self.runner.run_into(frame, &mut self.outcome)?;
         let reason = expected.reason;
         self.counts[reason as usize] += 1;
@@ -386,7 +263,7 @@ impl Trial {
     }
 
     /// Compares everything, once more at the end.
-    fn look_back(&mut self) -> Result<()> {
+    pub(super) fn look_back(&mut self) -> Result<()> {
         self.look()?;
         for (backend, due) in &self.model.counters {
             let counted = self.rig.kernel().counters(*backend)?;
@@ -412,6 +289,21 @@ impl Trial {
             }
         }
         self.model.room.age(ticks);
+    }
+
+    fn age_fragments(&mut self, ticks: u32) -> Result<()> {
+        for key in self.fragments.keys().collect::<Result<Vec<_>, _>>()? {
+            let mut path = self.fragments.get(&key, 0)?;
+            let at = std::mem::offset_of!(FragmentPath, tick);
+            let tick: [u8; 4] = path[at..at + 4].try_into().expect("four bytes");
+            let older = u32::from_ne_bytes(tick).wrapping_sub(ticks) & TICK_MASK;
+            path[at..at + 4].copy_from_slice(&older.to_ne_bytes());
+            self.fragments.insert(key, path, 0)?;
+        }
+        for path in self.model.fragments.values_mut() {
+            path.seen = path.seen.wrapping_sub(ticks) & TICK_MASK;
+        }
+        Ok(())
     }
 
     fn backends(&mut self, service: usize, track: usize, set: u32) -> Result<()> {
@@ -552,19 +444,34 @@ fn share_backends(services: &mut Services) {
 
 /// What was right before it was sent on still is, summed up in full.
 fn stays_valid(frame: &[u8], expected: &Expected) -> Result<()> {
-    let (Known::Segment(segment), Known::Segment(next)) = (read(frame), read(&expected.frame))
-    else {
+    let (Some(before), Some(after)) = (whole(frame), whole(&expected.frame)) else {
         return Ok(());
     };
-    let v6 = segment.to.is_ipv6();
-    let forwarded = expected.sent.is_some() && next.protocol == segment.protocol;
-    if forwarded && is_valid(frame, v6, segment.protocol) {
+    let forwarded = expected.sent.is_some() && before.protocol == after.protocol;
+    if forwarded && is_valid(frame, &before) {
         ensure!(
-            is_valid(&expected.frame, v6, segment.protocol),
+            is_valid(&expected.frame, &after),
             "a right checksum became a wrong one"
         );
     }
     Ok(())
+}
+
+/// The shape of a whole packet with a checksum that can be looked at.
+fn whole(frame: &[u8]) -> Option<Shape> {
+    let shape = match read(frame) {
+        Known::Nothing => return None,
+        Known::Segment(_) | Known::Unusual(_) => shape::of_frame(frame)?,
+    };
+    let least = match shape.protocol {
+        ICMP | ICMPV6 => {
+            return Some(shape)
+                .filter(|shape| shape.part == Part::Whole && shape.end >= shape.l4 + 8);
+        }
+        TCP | UDP => shape::segment(frame, &shape)?,
+        _ => return None,
+    };
+    (!least.first && shape.part == Part::Whole).then_some(shape)
 }
 
 /// Where two frames differ.

@@ -88,10 +88,10 @@ impl World {
         };
         Self {
             services: (0..rng.random_range(1..=3))
-                .map(|_| maker.service(&mut rng))
+                .map(|service| maker.service(&mut rng, number + service))
                 .collect(),
             flow_buckets: *[2, 2, 8, 64, 1024].choose(&mut rng).expect("a choice"),
-            cap: rng.random_ratio(1, 8).then(|| rng.random_range(100..2000)),
+            cap: (number % 8 == 7).then(|| rng.random_range(50..400)),
         }
     }
 }
@@ -112,7 +112,8 @@ struct Maker {
 }
 
 impl Maker {
-    fn service(&mut self, rng: &mut SmallRng) -> Spec {
+    /// A service. What few packets in few worlds would not meet by chance goes round by `number`.
+    fn service(&mut self, rng: &mut SmallRng, number: u64) -> Spec {
         let mut listeners = Vec::new();
         for _ in 0..rng.random_range(1..=4) {
             let ip = address(rng.random(), 1, rng.random_range(1..=2));
@@ -126,12 +127,21 @@ impl Maker {
         }
         let count = rng.random_range(1..=3_u8);
         let modes = [Mode::Dnat, Mode::FullNat, Mode::DsrL2, Mode::Ipip];
-        let mode = *modes.choose(rng).expect("a choice");
+        let round = |count: u64| usize::try_from(number % count).expect("small");
+        let mode = modes[round(4)];
+        // Now and then so few backends, which so many listeners share, that a client finds all taken.
+        let (most, at): (_, &[u16]) = match round(8) {
+            0 => (1, &[8080]),
+            _ => (5, &[0, 0, 8080, 80]),
+        };
         let tracks = (0..count)
-            .map(|_| self.track(rng, &listeners, mode))
+            .map(|_| {
+                let backends = rng.random_range(1..=most);
+                self.track(rng, &listeners, mode, (backends, at))
+            })
             .collect();
         // So few places that they may be used up, or many.
-        let ports = 20_000..*[20_003, 20_100, 60_000].choose(rng).expect("a choice");
+        let ports = 20_000..[20_003, 20_100, 60_000][round(12) / 4];
         let pool = [
             address(false, 3, 1),
             address(false, 3, 2),
@@ -163,14 +173,15 @@ impl Maker {
         rng: &mut SmallRng,
         listeners: &[(SocketAddr, u8)],
         mode: Mode,
+        (backends, ports): (usize, &[u16]),
     ) -> Vec<Place> {
         let mut track = Vec::new();
-        for _ in 0..rng.random_range(1..=5) {
+        for _ in 0..backends {
             let ip = address(rng.random(), 2, rng.random_range(1..=6));
             // One that has the VIP listens where clients send to.
             let port = match Mode::one_way(mode as u8) {
                 true => 0,
-                false => *[0, 0, 8080, 80].choose(rng).expect("a choice"),
+                false => *ports.choose(rng).expect("a choice"),
             };
             let ifindex = *[1, 1, 1, 1, 77, 77, 0].choose(rng).expect("a choice");
             if track.iter().any(|place: &Place| place.at.ip() == ip) {

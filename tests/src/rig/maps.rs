@@ -7,11 +7,13 @@ use splitter_user::loader::Loaded;
 /// # Errors
 /// If there is no such map, and what the kernel says.
 pub fn map_of(loaded: &mut Loaded, name: &str) -> Result<MapData> {
-    let maps = loaded.program("splitter")?.info()?.map_ids()?;
-    for id in maps.context("the kernel names no maps of the program")? {
-        let map = MapData::from_id(id)?;
-        if map.info()?.name_as_str() == Some(name) {
-            return Ok(map);
+    for program in ["splitter", "splitter_unusual"] {
+        let maps = loaded.program(program)?.info()?.map_ids()?;
+        for id in maps.context("the kernel names no maps of the program")? {
+            let map = MapData::from_id(id)?;
+            if map.info()?.name_as_str() == Some(name) {
+                return Ok(map);
+            }
         }
     }
     bail!("the program has no map {name}")
