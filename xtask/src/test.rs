@@ -54,7 +54,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         })?;
     }
     if arguments.filter.is_none() {
-        fuzz::smoke(&fuzz::targets()?, if arguments.soak { 600 } else { 5 })?;
+        fuzz::smoke(&fuzz::targets()?, if arguments.soak { 120 } else { 5 })?;
     }
     let what = if arguments.soak {
         "tests, with the full counts: long"

@@ -85,7 +85,7 @@ fn listeners_and_services_of_one_flip_are_never_seen_in_two_states() -> Result<(
     rig.flip(&[])?;
     let start = rig.tables().selector().sequence();
     let (rig, next, finished) = (&rig, AtomicU32::new(0), AtomicU64::new(0));
-    let (bracketed, mut done, flips) = (AtomicU64::new(0), 0_usize, soak(3_000, 1_000_000));
+    let (bracketed, mut done, flips) = (AtomicU64::new(0), 0_usize, soak(3_000, 10_000));
     on_two_cpus(
         runners(rig)?,
         |mut worker, stop| {
