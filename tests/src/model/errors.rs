@@ -72,7 +72,7 @@ impl Model {
     /// About what was on its way to a backend: it is the client's.
     fn about_request(
         &mut self,
-        frame: &mut Vec<u8>,
+        frame: &mut [u8],
         shape: &Shape,
         quote: &Quote,
         (client, listener): Name,

@@ -131,10 +131,12 @@ pub(super) fn error(
     }
     hosts(frame, shape.v6, between);
     // ICMPv6 covers the addresses that it is between, ICMP does not (RFC 4443 section 2.3).
-    let mut covered = vec![shape.l4 + 4..shape.l4 + 4 + (shape.end - shape.l4 - 4) / 2 * 2];
-    if shape.v6 {
-        covered.push(ETHERNET + 8..ETHERNET + 40);
-    }
+    let body = shape.l4 + 4;
+    let addresses = if shape.v6 { 8..40 } else { 0..0 };
+    let covered = [
+        body..body + (shape.end - body) / 2 * 2,
+        ETHERNET + addresses.start..ETHERNET + addresses.end,
+    ];
     let covers = |frame: &[u8]| -> Vec<u8> {
         let parts = covered.iter().map(|part| &frame[part.clone()]);
         parts.collect::<Vec<_>>().concat()

@@ -81,7 +81,7 @@ impl Model {
             return refused(ours, Reason::Malformed);
         }
         match (shape.v6, frame[shape.l4], frame[shape.l4 + 1]) {
-            (false, 8, 0) | (true, 128, 0) if vip => self.echo(frame, shape, back),
+            (false, 8, 0) | (true, 128, 0) if vip => echo(frame, shape, back),
             // Unreachable, time exceeded, parameter problem; those and packet too big.
             (false, 3 | 11 | 12, _) | (true, 1..=4, _) => self.error(frame, shape, vip),
             // Redirects, source quench, what has no meaning yet.
@@ -89,20 +89,19 @@ impl Model {
             _ => refused(vip, Reason::HostIcmp),
         }
     }
+}
 
-    /// An echo request to a VIP.
-    #[expect(clippy::unused_self, reason = "beside what becomes of other messages")]
-    fn echo(&self, frame: &mut [u8], shape: &Shape, back: Hop) -> Verdict {
-        let plain = shape.l4 == ETHERNET + if shape.v6 { 40 } else { 20 };
-        let [source, _] = shape::ends(&frame[ETHERNET..], shape.v6);
-        if !plain || !is_one_host(frame, source) {
-            return Err(Reason::HostIcmp.into());
-        }
-        rewrite::echo(frame, shape.v6);
-        Ok(Onward {
-            reason: Reason::EchoReply,
-            hop: back,
-            to: Towards::Sender,
-        })
+/// An echo request to a VIP.
+fn echo(frame: &mut [u8], shape: &Shape, back: Hop) -> Verdict {
+    let plain = shape.l4 == ETHERNET + if shape.v6 { 40 } else { 20 };
+    let [source, _] = shape::ends(&frame[ETHERNET..], shape.v6);
+    if !plain || !is_one_host(frame, source) {
+        return Err(Reason::HostIcmp.into());
     }
+    rewrite::echo(frame, shape.v6);
+    Ok(Onward {
+        reason: Reason::EchoReply,
+        hop: back,
+        to: Towards::Sender,
+    })
 }

@@ -27,7 +27,7 @@ pub(super) struct Fragment {
 impl Fragment {
     /// As IPv4 has it.
     pub(super) const fn place_v4(self) -> u16 {
-        self.offset / 8 | if self.more { 0x2000 } else { 0 }
+        (self.offset / 8) | if self.more { 0x2000 } else { 0 }
     }
 
     fn header_v6(self) -> Vec<u8> {
