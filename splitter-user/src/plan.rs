@@ -4,6 +4,7 @@ mod apply;
 mod drain;
 mod service;
 mod shift;
+mod undo;
 
 use std::collections::BTreeMap;
 
@@ -61,7 +62,10 @@ pub fn plan(
         Command::Delete { service, now } => apply::delete(&mut draft, service, *now)?,
         Command::SetWeight { target, weights } => shift::set_weight(&mut draft, target, weights)?,
         Command::Cutover { target, to } => shift::cutover(&mut draft, target, to)?,
-        Command::Undo { target } => shift::undo(&mut draft, target)?,
+        Command::Undo {
+            target,
+            to_generation,
+        } => undo::undo(&mut draft, target, *to_generation)?,
         Command::Drain {
             service,
             what,
@@ -88,6 +92,9 @@ pub fn plan(
         match (before, after) {
             (before, Some(after)) if before != Some(&*after) => {
                 after.generation = before.map_or(1, |before| before.generation + 1);
+                if before.is_none_or(|before| !before.split.same_as(&after.split)) {
+                    after.split_since = after.generation;
+                }
                 plan.touched.push(name.clone());
             }
             (Some(_), None) => plan.deleted.push(name.clone()),
@@ -209,7 +216,7 @@ fn check_generation(
         }
         Command::SetWeight { target, .. }
         | Command::Cutover { target, .. }
-        | Command::Undo { target } => match target {
+        | Command::Undo { target, .. } => match target {
             Target::Service(name) => vec![name.clone()],
             Target::Release(release) => world.of_release(release).map(str::to_owned).collect(),
         },

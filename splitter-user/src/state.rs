@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 pub use ids::{IdState, Ids, IdsFull};
-pub use service::{Anchor, Drain, ServiceState, Split, UNPLACED};
+pub use service::{ANCHORS, Anchor, Drain, ServiceState, Split, SplitFate, UNPLACED};
 
 use crate::model::{self, FlowTimes, Listener, Mode};
 

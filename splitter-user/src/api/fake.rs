@@ -285,6 +285,11 @@ pub fn service() -> ServiceView {
         labels: weights(&[("team", "pay")]),
         generation: 42,
         undo_generation: Some(41),
+        anchors: vec![AnchorView {
+            since: 39,
+            generation: 41,
+            weights: weights(&[("blue", "100"), ("green", "0")]),
+        }],
         state: LifeState::Ready,
         release: Some("shop".to_owned()),
         mode: "dnat".to_owned(),

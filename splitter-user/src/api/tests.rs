@@ -57,7 +57,7 @@ async fn a_service_has_the_fields_that_the_contract_names() {
     let (status, list) = get(&running.socket, "/v1/services").await;
     assert_eq!(status, 200);
     let expected = json!({
-        "name": "web", "labels": {"team": "pay"}, "generation": 42, "undoGeneration": 41, "state": "ready", "release": "shop",
+        "name": "web", "labels": {"team": "pay"}, "generation": 42, "undoGeneration": 41, "anchors": [{"since": 39, "generation": 41, "weights": {"blue": "100", "green": "0"}}], "state": "ready", "release": "shop",
         "mode": "dnat", "noBackend": "drop", "affinity": {"key": "clientIP", "salt": "shop"}, "digest": "9f86d081", "unpinned": 3,
         "listeners": [{"vip": "198.18.1.100", "port": 80, "protocol": "tcp"}],
         "tracks": [
@@ -241,7 +241,10 @@ async fn every_command_survives_the_way_to_the_agent() {
             target: Target::Release("shop".to_owned()),
             to: "green".to_owned(),
         },
-        Command::Undo { target: target() },
+        Command::Undo {
+            target: target(),
+            to_generation: None,
+        },
         Command::Drain {
             service: service(),
             what: what(),

@@ -22,8 +22,8 @@ pub use error::{ApiError, ErrorBody, ErrorCode};
 pub use finding::{Finding, FindingList};
 pub use flow::{DEFAULT_FLOW_LIMIT, FlowFilter, FlowList, FlowState, FlowView, MAX_FLOW_LIMIT};
 pub use service::{
-    AffinityView, BackendView, Health, LifeState, ListenerView, Observed, ServiceDocument,
-    ServiceList, ServiceView, TrackView,
+    AffinityView, AnchorView, BackendView, Health, LifeState, ListenerView, Observed,
+    ServiceDocument, ServiceList, ServiceView, TrackView,
 };
 pub use status::{
     AgentView, Condition, ConditionKind, ConditionStatus, FlowTableView, InterfaceView, LimitsView,

@@ -3,7 +3,7 @@ use super::format::{self, Detail, Paint, View, or_dash, percent, percent_of_slot
 use super::get::{address, observed};
 use super::{DONE, Outcome, Session};
 use crate::api::types::{
-    Condition, ConditionStatus, LifeState, ServiceDocument, ServiceView, TrackView,
+    AnchorView, Condition, ConditionStatus, LifeState, ServiceDocument, ServiceView, TrackView,
 };
 
 /// Say everything about one resource
@@ -75,11 +75,30 @@ fn describe(service: &ServiceView, paint: Paint) -> String {
         .iter()
         .map(|(name, value)| format!("{:<12}{value}\n", format!("{name}:")))
         .collect();
+    for anchor in &service.anchors {
+        text += &describe_anchor(anchor);
+    }
     for track in &service.tracks {
         text += &describe_track(track, paint);
     }
     text += &describe_conditions(&service.conditions, "", paint);
     text
+}
+
+/// ```text
+/// Anchor:     generation 39-41: blue 95%, green 5%
+/// ```
+fn describe_anchor(anchor: &AnchorView) -> String {
+    let generations = format::generations(anchor.since, anchor.generation);
+    let weights = anchor.weights.iter();
+    let weights: Vec<String> = weights
+        .map(|(track, weight)| format!("{track} {}", percent(weight)))
+        .collect();
+    format!(
+        "{:<12}generation {generations}: {}\n",
+        "Anchor:",
+        weights.join(", ")
+    )
 }
 
 fn describe_track(track: &TrackView, paint: Paint) -> String {

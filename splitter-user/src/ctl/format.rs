@@ -182,6 +182,14 @@ pub fn listener(view: &ListenerView) -> String {
     )
 }
 
+/// `41`, or `39-41`.
+pub fn generations(first: u64, last: u64) -> String {
+    if first == last {
+        return last.to_string();
+    }
+    format!("{first}-{last}")
+}
+
 /// `1h 2m 3s`.
 pub fn seconds(seconds: u64) -> String {
     humantime::format_duration(std::time::Duration::from_secs(seconds)).to_string()

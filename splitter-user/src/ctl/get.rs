@@ -303,11 +303,9 @@ pub fn services_table(services: &[ServiceView], detail: Detail, paint: Paint) ->
                 Cell::new(or_dash(service.release.as_deref())),
                 Cell::new(&service.mode),
                 Cell::new(&service.affinity.key),
-                Cell::new(
-                    service
-                        .undo_generation
-                        .map_or_else(|| "-".to_owned(), |generation| generation.to_string()),
-                ),
+                Cell::new(or_dash(
+                    Some(anchors(service).as_str()).filter(|text| !text.is_empty()),
+                )),
                 Cell::new(service.unpinned),
                 Cell::new(&service.digest),
             ]);
@@ -315,4 +313,13 @@ pub fn services_table(services: &[ServiceView], detail: Detail, paint: Paint) ->
         table.add_row(row);
     }
     format::finish(&table)
+}
+
+/// The generations that undo can go back to, newest first.
+fn anchors(service: &ServiceView) -> String {
+    let anchors = service.anchors.iter();
+    let ranges: Vec<String> = anchors
+        .map(|anchor| format::generations(anchor.since, anchor.generation))
+        .collect();
+    ranges.join(",")
 }

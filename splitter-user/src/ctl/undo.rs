@@ -8,6 +8,7 @@ use crate::api::types::{Command, Target};
 Examples:
   splitterctl undo web
   splitterctl undo release/shop --dry-run
+  splitterctl undo web --to-generation 17           `splitterctl history web` lists them
 
 The same clients get the same tracks as before, with today's backends. It is a new generation; a second undo toggles back.
 Drains of tracks are part of a split: one that was begun since then ends, one that held then holds again.")]
@@ -15,6 +16,9 @@ pub struct Args {
     /// A service, or release/NAME for all services of a release.
     #[arg(value_name = "SERVICE")]
     target: Target,
+    /// Back to the split of this generation, one of the last 8 that were in force.
+    #[arg(long, value_name = "N")]
+    to_generation: Option<u64>,
     #[command(flatten)]
     changing: Changing,
 }
@@ -25,6 +29,7 @@ pub async fn run(args: Args, mut session: Session<'_, '_>) -> Outcome {
         args.changing,
         Command::Undo {
             target: args.target,
+            to_generation: args.to_generation,
         },
     )
     .await?;

@@ -1,7 +1,7 @@
 //! apply and delete.
 
 use super::Draft;
-use super::service::{create, number_tracks, resplit};
+use super::service::{create, renumber, resplit};
 use crate::api::types::ApiError;
 use crate::diagnostic::Diagnostics;
 use crate::resource;
@@ -29,16 +29,35 @@ pub fn apply(draft: &mut Draft<'_>, yaml: &str, origin: &str) -> Result<(), ApiE
         let next = match draft.world.services.get(&name) {
             None => create(spec)?,
             Some(before) if before.spec == spec => continue,
-            Some(before) => update(before, spec)?,
+            Some(before) => {
+                let (next, forgotten) = update(before, spec)?;
+                if !forgotten.is_empty() {
+                    draft.warn(&name, forgot(&forgotten));
+                }
+                next
+            }
         };
         draft.next.services.insert(name, next);
     }
     Ok(())
 }
 
-fn update(before: &ServiceState, spec: crate::model::Service) -> Result<ServiceState, ApiError> {
+fn forgot(generations: &[u64]) -> String {
+    let list: Vec<String> = generations.iter().map(u64::to_string).collect();
+    format!(
+        "a new track needs a number of the table, so the oldest splits to go back to are gone (generation {}); those after \
+         them stay",
+        list.join(", ")
+    )
+}
+
+/// The service as `spec` wants it, and the generations that undo can no longer go back to.
+fn update(
+    before: &ServiceState,
+    spec: crate::model::Service,
+) -> Result<(ServiceState, Vec<u64>), ApiError> {
     let mut after = before.clone();
-    after.numbers = number_tracks(&spec, &before.numbers, before.anchor.as_ref())?;
+    let forgotten = renumber(&mut after, &spec)?;
     after
         .drained_tracks
         .retain(|track, _| spec.track(track).is_some());
@@ -53,7 +72,7 @@ fn update(before: &ServiceState, spec: crate::model::Service) -> Result<ServiceS
         .retain(|backend, _| written.contains(backend));
     after.spec = spec;
     resplit(before, &mut after)?;
-    Ok(after)
+    Ok((after, forgotten))
 }
 
 /// Removes a service; with `now` also one that was deleted and still has flows.

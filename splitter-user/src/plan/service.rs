@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use crate::api::types::ApiError;
 use crate::model::{MAX_TRACKS, Service};
-use crate::state::{Anchor, ServiceState, Split, UNPLACED};
+use crate::state::{ServiceState, Split, UNPLACED};
 use crate::table::split::allocate;
 
 /// A service that is new.
 pub fn create(spec: Service) -> Result<ServiceState, ApiError> {
-    let numbers = number_tracks(&spec, &BTreeMap::new(), None)?;
+    let numbers = number_tracks(&spec, &BTreeMap::new(), Anchored::Nothing)?;
     let placeholder = crate::table::split::Slots::from_bytes(&[0; crate::table::split::SLOTS])
         .map_err(|error| ApiError::internal(error.to_string()))?;
     let mut service = ServiceState {
@@ -22,10 +22,11 @@ pub fn create(spec: Service) -> Result<ServiceState, ApiError> {
         },
         spec,
         generation: 0,
+        split_since: 0,
         numbers,
         drained_tracks: BTreeMap::new(),
         drained_backends: BTreeMap::new(),
-        anchor: None,
+        anchors: Vec::new(),
     };
     let shares = service
         .shares()
@@ -35,12 +36,21 @@ pub fn create(spec: Service) -> Result<ServiceState, ApiError> {
     Ok(service)
 }
 
+/// Whether tracks that are gone keep numbers for undo.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Anchored {
+    /// There is nothing to go back to.
+    Nothing,
+    /// There is.
+    Something,
+}
+
 /// Numbers for the tracks of `spec`: those they have, and for new ones numbers that neither a track
-/// of the split in force nor one of the anchor has.
+/// of the split in force nor one of an anchor has.
 pub fn number_tracks(
     spec: &Service,
     taken: &BTreeMap<String, u8>,
-    anchor: Option<&Anchor>,
+    anchored: Anchored,
 ) -> Result<BTreeMap<String, u8>, ApiError> {
     let mut numbers = taken.clone();
     for track in &spec.tracks {
@@ -55,7 +65,10 @@ pub fn number_tracks(
                  tracks in one change and add new ones in the next",
                 spec.name,
                 track.name,
-                if anchor.is_some() { " and by those that undo goes back to" } else { "" },
+                match anchored {
+                    Anchored::Something => " and by those that undo goes back to",
+                    Anchored::Nothing => "",
+                },
             ))
         })?;
         numbers.insert(track.name.clone(), free);
@@ -82,32 +95,44 @@ pub fn resplit(before: &ServiceState, after: &mut ServiceState) -> Result<(), Ap
         forget_numbers(after);
         return Ok(());
     }
-    after.anchor = Some(anchor_of(before));
+    after.remember(before);
     after.split = split;
     forget_numbers(after);
     Ok(())
 }
 
-/// What undo will find.
-pub fn anchor_of(service: &ServiceState) -> Anchor {
-    Anchor {
-        generation: service.generation,
-        split: service.split.clone(),
-        weights: service.weights(),
-        drained: service.drained_tracks.clone(),
+/// Numbers for the tracks of `spec`. If none is left, the oldest anchors are forgotten until one is;
+/// the newest stays, so that undo never loses what it goes back to. Gives the generations that were
+/// forgotten.
+pub fn renumber(after: &mut ServiceState, spec: &Service) -> Result<Vec<u64>, ApiError> {
+    let mut forgotten = Vec::new();
+    loop {
+        let anchored = match after.anchor() {
+            Some(_) => Anchored::Something,
+            None => Anchored::Nothing,
+        };
+        match number_tracks(spec, &after.numbers, anchored) {
+            Ok(numbers) => {
+                after.numbers = numbers;
+                return Ok(forgotten);
+            }
+            Err(error) if after.anchors.len() <= 1 => return Err(error),
+            Err(_) => {
+                forgotten.extend(after.anchors.pop().map(|anchor| anchor.generation));
+                forget_numbers(after);
+            }
+        }
     }
 }
 
 /// Drops the numbers of tracks that neither the spec nor any slot needs.
-fn forget_numbers(service: &mut ServiceState) {
-    let current = service.split.slots.counts();
-    let before = service
-        .anchor
-        .as_ref()
-        .map(|anchor| anchor.split.slots.counts());
+pub fn forget_numbers(service: &mut ServiceState) {
+    let splits = std::iter::once(&service.split);
+    let splits = splits.chain(service.anchors.iter().map(|anchor| &anchor.split));
+    let counts: Vec<[u32; MAX_TRACKS]> = splits.map(|split| split.slots.counts()).collect();
     let spec = &service.spec;
     service.numbers.retain(|name, number| {
         let owns = |counts: &[u32; MAX_TRACKS]| counts[usize::from(*number)] > 0;
-        spec.track(name).is_some() || owns(&current) || before.as_ref().is_some_and(owns)
+        spec.track(name).is_some() || counts.iter().any(owns)
     });
 }

@@ -1,7 +1,7 @@
-//! set-weight, cutover, undo.
+//! set-weight, cutover.
 
 use super::Draft;
-use super::service::{anchor_of, resplit};
+use super::service::resplit;
 use crate::api::types::{ApiError, Target};
 use crate::model::Weight;
 use crate::share::{self, ShareError, parse_assignment};
@@ -62,7 +62,7 @@ fn reweigh(
 }
 
 /// A track with weight must be able to serve every listener.
-fn serves_all_families(service: &ServiceState) -> Result<(), ApiError> {
+pub fn serves_all_families(service: &ServiceState) -> Result<(), ApiError> {
     for track in &service.spec.tracks {
         if track.weight.is_none_or(Weight::is_zero) {
             continue;
@@ -76,79 +76,4 @@ fn serves_all_families(service: &ServiceState) -> Result<(), ApiError> {
         }
     }
     Ok(())
-}
-
-/// Goes back to the split before the last change of it.
-pub fn undo(draft: &mut Draft<'_>, target: &Target) -> Result<(), ApiError> {
-    for name in draft.targets(target)? {
-        let service = draft.service(&name)?;
-        let before = service.clone();
-        let Some(anchor) = before.anchor.clone() else {
-            return Err(ApiError::refused(format!(
-                "service {name}: there is nothing to undo; its split has not changed since it was made"
-            )));
-        };
-        for (track, number) in &before.numbers {
-            let owns = anchor.split.slots.counts()[usize::from(*number)] > 0;
-            if owns
-                && before
-                    .spec
-                    .track(track)
-                    .is_none_or(|track| track.backends.is_empty())
-            {
-                return Err(ApiError::refused(format!(
-                    "service {name}: the split to go back to gives new flows to track `{track}`, which has been \
-                     removed; apply it again, or move the weights with `splitterctl set-weight {name} ...`"
-                )));
-            }
-        }
-        service.spec = service
-            .spec
-            .clone()
-            .with_weights(&weights_of(&before, &anchor.weights));
-        service.spec.affinity = anchor.split.affinity.clone();
-        if service.spec.salt() != anchor.split.salt {
-            // It came from a name that is another one now.
-            service.spec.affinity.salt = Some(anchor.split.salt.clone());
-        }
-        serves_all_families(service)?;
-        service.drained_tracks = anchor.drained.clone();
-        service
-            .drained_tracks
-            .retain(|track, _| before.spec.track(track).is_some());
-        service.split = anchor.split.clone();
-        service.anchor = Some(anchor_of(&before));
-        let again: Vec<String> = service
-            .drained_tracks
-            .keys()
-            .filter(|track| !before.drained_tracks.contains_key(*track))
-            .cloned()
-            .collect();
-        for track in again {
-            draft.warn(
-                &name,
-                format!(
-                    "track {track} was draining in the split that is back, and drains again: \
-                     `splitterctl ready {name} {track}` ends it"
-                ),
-            );
-        }
-    }
-    Ok(())
-}
-
-/// Weights for every track of today: the anchor's, 0 for those it did not know.
-fn weights_of(service: &ServiceState, anchor: &[(String, Weight)]) -> Vec<(String, Weight)> {
-    let weight = |name: &str| {
-        anchor
-            .iter()
-            .find(|(other, _)| other == name)
-            .map_or(Weight::ZERO, |(_, weight)| *weight)
-    };
-    service
-        .spec
-        .tracks
-        .iter()
-        .map(|track| (track.name.clone(), weight(&track.name)))
-        .collect()
 }

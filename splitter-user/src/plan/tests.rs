@@ -4,6 +4,8 @@ use super::*;
 use crate::api::types::{DrainTarget, ErrorCode};
 use crate::model::Weight;
 
+mod anchors;
+
 const NOW: u64 = 1_000_000;
 
 fn yaml(name: &str, vip: &str, tracks: &[(&str, &str, &str)]) -> String {
@@ -62,6 +64,7 @@ fn cutover(to: &str) -> Command {
 fn undo() -> Command {
     Command::Undo {
         target: service("web"),
+        to_generation: None,
     }
 }
 
@@ -82,7 +85,7 @@ fn a_first_apply_makes_generation_one_with_exact_slots() {
         (web.slots_of("blue"), web.slots_of("green")),
         (62_259, 3_277)
     );
-    assert!(web.anchor.is_none());
+    assert!(web.anchors.is_empty());
 }
 
 #[test]
@@ -277,6 +280,7 @@ fn unknown_names_are_answered_with_the_known_ones() {
         &web(),
         &Command::Undo {
             target: Target::Release("shpo".into()),
+            to_generation: None,
         },
     );
     assert!(error.message.contains("shop"), "{}", error.message);

@@ -13,8 +13,12 @@ use crate::model::{Affinity, AffinityKey, Service, Weight};
 use crate::share::{self, ShareError};
 use crate::table::split::{Share, Slots};
 
-/// Instead of a table's number: the writer has not placed this split yet.
+/// Instead of a table's number: the split is in no table. The writer has not placed it yet, or it is
+/// an anchor that is not the newest one.
 pub const UNPLACED: u8 = u8::MAX;
+
+/// How many splits of before a service remembers, to go back to.
+pub const ANCHORS: usize = 8;
 
 /// A split: who owns which slot, and how slots are found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,10 +62,12 @@ impl Split {
     }
 }
 
-/// The split before the last change of the split.
+/// A split of before, to go back to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Anchor {
     /// The generation that made it.
+    pub since: u64,
+    /// The last generation that left it as it was: those from `since` to this one mean this split.
     pub generation: u64,
     /// It.
     pub split: Split,
@@ -69,6 +75,19 @@ pub struct Anchor {
     pub weights: Vec<(String, Weight)>,
     /// The tracks that were drained then.
     pub drained: BTreeMap<String, Drain>,
+}
+
+/// What has become of the split of a generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SplitFate<'s> {
+    /// It is in force.
+    Current,
+    /// Undo can go back to it.
+    Anchor(&'s Anchor),
+    /// More than [`ANCHORS`] splits have come after it.
+    Gone,
+    /// There has been no such generation.
+    Unknown,
 }
 
 /// A drain in progress.
@@ -90,7 +109,9 @@ pub struct ServiceState {
     pub spec: Service,
     /// Number of the last operator's change.
     pub generation: u64,
-    /// Numbers of tracks in the slots, those of the anchor included.
+    /// The generation that made the split in force.
+    pub split_since: u64,
+    /// Numbers of tracks in the slots, those of the anchors included.
     pub numbers: BTreeMap<String, u8>,
     /// Tracks that are drained.
     pub drained_tracks: BTreeMap<String, Drain>,
@@ -98,11 +119,50 @@ pub struct ServiceState {
     pub drained_backends: BTreeMap<(IpAddr, u16), Drain>,
     /// The split in force.
     pub split: Split,
-    /// What undo goes back to.
-    pub anchor: Option<Anchor>,
+    /// What undo can go back to, newest first, at most [`ANCHORS`]. The newest one alone stays in a
+    /// table of the data plane.
+    pub anchors: Vec<Anchor>,
 }
 
 impl ServiceState {
+    /// What undo goes back to if nothing else is asked for.
+    #[must_use]
+    pub fn anchor(&self) -> Option<&Anchor> {
+        self.anchors.first()
+    }
+
+    /// Makes the split of `before` the newest anchor. The oldest one goes when there are too many.
+    pub fn remember(&mut self, before: &Self) {
+        for anchor in &mut self.anchors {
+            anchor.split.table = UNPLACED;
+        }
+        let newest = Anchor {
+            since: before.split_since,
+            generation: before.generation,
+            split: before.split.clone(),
+            weights: before.weights(),
+            drained: before.drained_tracks.clone(),
+        };
+        self.anchors.insert(0, newest);
+        self.anchors.truncate(ANCHORS);
+    }
+
+    /// What has become of the split of a generation.
+    #[must_use]
+    pub fn fate_of(&self, generation: u64) -> SplitFate<'_> {
+        if generation > self.generation || generation == 0 {
+            return SplitFate::Unknown;
+        }
+        if generation >= self.split_since {
+            return SplitFate::Current;
+        }
+        let of = |anchor: &&Anchor| (anchor.since..=anchor.generation).contains(&generation);
+        match self.anchors.iter().find(of) {
+            Some(anchor) => SplitFate::Anchor(anchor),
+            None => SplitFate::Gone,
+        }
+    }
+
     /// Desired weights by track.
     #[must_use]
     pub fn weights(&self) -> Vec<(String, Weight)> {

@@ -9,7 +9,7 @@ use super::{Writer, now_ms, record, sync};
 use crate::api::types::{Actor, ApiError, Change, ChangeRequest, ErrorCode};
 use crate::dataplane::{DataPlane, PlaneError};
 use crate::plan::{Plan, plan};
-use crate::state::{IdState, UNPLACED, World};
+use crate::state::{IdState, ServiceState, UNPLACED, World};
 use crate::store::{Audit, Prepared};
 
 /// A flip that is ready to be made.
@@ -108,10 +108,10 @@ impl<D: DataPlane + 'static> Writer<D> {
             let mut busy = [false; TABLES];
             let held = before.map(|b| b.split.table).into_iter().chain(
                 before
-                    .and_then(|b| b.anchor.as_ref())
+                    .and_then(ServiceState::anchor)
                     .map(|anchor| anchor.split.table),
             );
-            for table in held.chain(after.anchor.as_ref().map(|anchor| anchor.split.table)) {
+            for table in held.chain(after.anchor().map(|anchor| anchor.split.table)) {
                 if let Some(busy) = busy.get_mut(usize::from(table)) {
                     *busy = true;
                 }
@@ -193,6 +193,7 @@ impl<D: DataPlane + 'static> Writer<D> {
     pub(super) fn cut_short(&mut self, plan: &mut Plan, flipped: bool) {
         let request = ChangeRequest::new(crate::api::types::Command::Undo {
             target: crate::api::types::Target::Service(String::new()),
+            to_generation: None,
         });
         let actor = Actor {
             uid: 0,
@@ -288,8 +289,7 @@ impl<D: DataPlane + 'static> Writer<D> {
             }
             let kept = self.world.services.get(name).is_some_and(|before| {
                 let anchored = before
-                    .anchor
-                    .as_ref()
+                    .anchor()
                     .is_some_and(|anchor| anchor.split == after.split);
                 before.split == after.split || anchored
             });

@@ -20,6 +20,9 @@ struct Beside {
     drained_backends: Vec<(IpAddr, u16, Drain)>,
     affinity: Affinity,
     salt: String,
+    /// Journals of before there were several anchors do not say.
+    #[serde(default)]
+    split_since: Option<u64>,
 }
 
 /// What is kept beside an anchor's slots.
@@ -29,6 +32,9 @@ struct BesideAnchor {
     drained: BTreeMap<String, Drain>,
     affinity: Affinity,
     salt: String,
+    /// Journals of before there were several anchors do not say.
+    #[serde(default)]
+    since: Option<u64>,
 }
 
 /// What is kept of a listener's number.
@@ -66,8 +72,9 @@ pub(super) fn service(service: &ServiceState, id: u16) -> ServiceRecord {
             .collect(),
         affinity: service.split.affinity.clone(),
         salt: service.split.salt.clone(),
+        split_since: Some(service.split_since),
     };
-    let anchors = service.anchor.iter().map(|anchor| AnchorRecord {
+    let anchors = service.anchors.iter().map(|anchor| AnchorRecord {
         generation: anchor.generation,
         index: anchor.split.table,
         slots: blob(&anchor.split.slots),
@@ -76,6 +83,7 @@ pub(super) fn service(service: &ServiceState, id: u16) -> ServiceRecord {
             drained: anchor.drained.clone(),
             affinity: anchor.split.affinity.clone(),
             salt: anchor.split.salt.clone(),
+            since: Some(anchor.since),
         }),
     });
     ServiceRecord {
@@ -102,27 +110,29 @@ pub(super) fn read_service(record: &ServiceRecord) -> Result<ServiceState, Write
         serde_json::from_str(&record.state_json).map_err(|error| failed(error.to_string()))?;
     let slots =
         |blob: &Blob| Slots::from_bytes(blob.as_slice()).map_err(|error| failed(error.to_string()));
-    let anchor = match record.anchors.first() {
-        None => None,
-        Some(anchor) => {
-            let kept: BesideAnchor = serde_json::from_str(&anchor.state_json)
-                .map_err(|error| failed(error.to_string()))?;
-            Some(Anchor {
-                generation: anchor.generation,
-                split: Split {
-                    slots: Arc::new(slots(&anchor.slots)?),
-                    affinity: kept.affinity,
-                    salt: kept.salt,
-                    table: anchor.index,
-                },
-                weights: kept.weights,
-                drained: kept.drained,
-            })
-        }
-    };
+    let anchors = record.anchors.iter().map(|anchor| {
+        let kept: BesideAnchor =
+            serde_json::from_str(&anchor.state_json).map_err(|error| failed(error.to_string()))?;
+        Ok(Anchor {
+            since: kept.since.unwrap_or(anchor.generation),
+            generation: anchor.generation,
+            split: Split {
+                slots: Arc::new(slots(&anchor.slots)?),
+                affinity: kept.affinity,
+                salt: kept.salt,
+                table: anchor.index,
+            },
+            weights: kept.weights,
+            drained: kept.drained,
+        })
+    });
+    let anchors: Vec<Anchor> = anchors.collect::<Result<_, WriterError>>()?;
+    let follows = |anchor: &Anchor| anchor.generation + 1;
+    let split_since = beside.split_since.or_else(|| anchors.first().map(follows));
     Ok(ServiceState {
         spec,
         generation: record.generation,
+        split_since: split_since.unwrap_or(1),
         numbers: beside.numbers,
         drained_tracks: beside.drained_tracks,
         drained_backends: beside
@@ -136,7 +146,7 @@ pub(super) fn read_service(record: &ServiceRecord) -> Result<ServiceState, Write
             salt: beside.salt,
             table: record.current_index,
         },
-        anchor,
+        anchors,
     })
 }
 

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use super::{Grace, Writer, WriterError, observe, record, scan, sync};
 use crate::dataplane::{DataPlane, ServiceTables};
 use crate::nexthop::NextHops;
-use crate::state::{IdState, ServiceState, World};
+use crate::state::{IdState, ServiceState, UNPLACED, World};
 use crate::store::{IdRecord, Prepared, Store};
 
 impl<D: DataPlane + 'static> Writer<D> {
@@ -246,8 +246,11 @@ impl<D: DataPlane + 'static> Writer<D> {
             };
             row.table[usize::from(id)] = current;
             service.split.table = current;
-            if let Some(anchor) = &mut service.anchor {
-                anchor.split.table = (current + 1) % 4;
+            for anchor in &mut service.anchors {
+                anchor.split.table = UNPLACED;
+            }
+            if let Some(newest) = service.anchors.first_mut() {
+                newest.split.table = (current + 1) % 4;
             }
             sets.push((name, id));
         }
@@ -268,7 +271,7 @@ impl<D: DataPlane + 'static> Writer<D> {
 
     /// A service's splits, each in its table.
     pub(super) fn tables_for(&self, id: u16, service: &ServiceState) -> ServiceTables {
-        let anchor = service.anchor.as_ref().map(|anchor| &anchor.split);
+        let anchor = service.anchor().map(|anchor| &anchor.split);
         let splits = anchor.into_iter().chain([&service.split]);
         ServiceTables {
             service: id,

@@ -119,7 +119,13 @@ fn a_change_is_in_the_tables_when_it_is_answered() {
             .step_by(997)
             .all(|slot| owner(&writer, slot) == 1)
     );
-    run(&mut writer, Command::Undo { target: target() });
+    run(
+        &mut writer,
+        Command::Undo {
+            target: target(),
+            to_generation: None,
+        },
+    );
     assert!(
         (0..65_536)
             .step_by(997)
@@ -144,10 +150,7 @@ fn a_table_in_use_is_never_written() {
     let mut writer = web();
     for round in 0..40 {
         let service = &writer.world.services["web"];
-        let (current, anchor) = (
-            service.split.table,
-            service.anchor.as_ref().map(|a| a.split.table),
-        );
+        let (current, anchor) = (service.split.table, service.anchor().map(|a| a.split.table));
         run(
             &mut writer,
             cutover(if round % 2 == 0 { "green" } else { "blue" }),
@@ -196,7 +199,13 @@ fn undo_works_across_a_restart() {
     run(&mut writer, cutover("green"));
     let Writer { plane, store, .. } = writer;
     let mut writer = writer_over(plane, store, true);
-    run(&mut writer, Command::Undo { target: target() });
+    run(
+        &mut writer,
+        Command::Undo {
+            target: target(),
+            to_generation: None,
+        },
+    );
     assert_eq!(owner(&writer, 77), 0);
 }
 
@@ -495,5 +504,6 @@ fn the_first_flows_of_a_change_outlive_a_scan_that_began_before_it() {
     assert!(left > 480, "{left} of 500 flows are left");
 }
 
+mod anchors;
 mod faults;
 mod modes;

@@ -10,15 +10,26 @@ use splitter_ebpf::wire::{Family, WirePort};
 use super::scan::listener_of;
 use super::{PlaneStatus, Writer, moment, now_ms};
 use crate::api::types::{
-    AffinityView, ApiError, BackendView, Condition, ConditionStatus, DrainState, DrainTarget,
-    DrainView, FlowFilter, FlowList, FlowState, FlowView, Health, LifeState, LimitsView,
-    ListenerView, Observed, Phase, ServiceStatus, ServiceView, TrackView,
+    AffinityView, AnchorView, ApiError, BackendView, Condition, ConditionStatus, DrainState,
+    DrainTarget, DrainView, FlowFilter, FlowList, FlowState, FlowView, Health, LifeState,
+    LimitsView, ListenerView, Observed, Phase, ServiceStatus, ServiceView, TrackView,
 };
 use crate::dataplane::{DataPlane, FlowSlot};
 use crate::model::{AffinityKey, Listener, Mode, NoBackend, Track};
 use crate::plan::unknown_service;
 use crate::share::percent;
-use crate::state::{BackendKey, IdState, ServiceState};
+use crate::state::{Anchor, BackendKey, IdState, ServiceState};
+
+fn anchor_view(anchor: &Anchor) -> AnchorView {
+    let weights = anchor.weights.iter();
+    AnchorView {
+        since: anchor.since,
+        generation: anchor.generation,
+        weights: weights
+            .map(|(track, weight)| (track.clone(), weight.to_string()))
+            .collect(),
+    }
+}
 
 fn listener_view(listener: &Listener) -> ListenerView {
     ListenerView {
@@ -78,7 +89,8 @@ impl<D: DataPlane + 'static> Writer<D> {
             name: spec.name.clone(),
             labels: spec.labels.clone(),
             generation: service.generation,
-            undo_generation: service.anchor.as_ref().map(|anchor| anchor.generation),
+            undo_generation: service.anchor().map(|anchor| anchor.generation),
+            anchors: service.anchors.iter().map(anchor_view).collect(),
             state: LifeState::Ready,
             release: spec.release.clone(),
             mode: spec.mode.name().to_owned(),
@@ -164,6 +176,7 @@ impl<D: DataPlane + 'static> Writer<D> {
             labels: BTreeMap::new(),
             generation: 0,
             undo_generation: None,
+            anchors: Vec::new(),
             state: LifeState::Deleting,
             release: None,
             mode: self.former_mode(name).name().to_owned(),

@@ -75,6 +75,9 @@ pub enum Command {
     Undo {
         /// A service, or all services of a release.
         target: Target,
+        /// Back to the split of this generation instead.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to_generation: Option<u64>,
     },
     /// No new flows for a track or a backend; pinned flows go on.
     Drain {

@@ -5,6 +5,18 @@ use serde::{Deserialize, Serialize};
 
 use super::{API_VERSION, Condition};
 
+/// A split that `undo` can go back to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AnchorView {
+    /// The generation that made it.
+    pub since: u64,
+    /// The last generation that left it as it was: `undo --to-generation` takes any from `since` to this.
+    pub generation: u64,
+    /// Desired weights then, by track: percent as decimal text without sign.
+    pub weights: BTreeMap<String, String>,
+}
+
 /// A service as it is wanted, applied and observed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -18,6 +30,9 @@ pub struct ServiceView {
     pub generation: u64,
     /// The generation that `undo` goes back to; null when there is none.
     pub undo_generation: Option<u64>,
+    /// The splits that `undo` can go back to, newest first.
+    #[serde(default)]
+    pub anchors: Vec<AnchorView>,
     /// `ready`, or `deleting` while pins are left.
     pub state: LifeState,
     /// The release it belongs to.

@@ -45,8 +45,20 @@ async fn each_changing_verb_asks_for_what_was_typed() {
                 to: "green".to_owned(),
             },
         ),
-        ("undo web", Command::Undo { target: web() }),
-        ("undo release/shop", Command::Undo { target: shop() }),
+        (
+            "undo web",
+            Command::Undo {
+                target: web(),
+                to_generation: None,
+            },
+        ),
+        (
+            "undo release/shop",
+            Command::Undo {
+                target: shop(),
+                to_generation: None,
+            },
+        ),
         (
             "delete service web",
             Command::Delete {

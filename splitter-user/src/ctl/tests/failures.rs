@@ -124,9 +124,7 @@ async fn verbs_and_flags_of_later_versions_say_so() {
     );
     let flags = [
         "set-weight web green=5% --ramp 30s",
-        "cutover web --to green --to-generation 3",
         "cutover web --to green --existing reset",
-        "undo web --to-generation 3",
         "undo web --existing reset",
         "drain web blue --on-timeout reset",
         "drain web blue --spread 2m",

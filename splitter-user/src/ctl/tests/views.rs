@@ -136,6 +136,7 @@ Affinity:   clientIP, salt shop
 Digest:     9f86d081
 Listeners:  198.18.1.100:80/tcp
 Unpinned:   3 new flows could not be pinned
+Anchor:     generation 39-41: blue 100%, green 0%
 
 Track blue (version 1.8.2): desired 95%, applied 95% (62259 slots), observed - (10432 new flows in 60 s), 61203 flows
   198.18.2.11:80  mode dnat, weight 1, health unknown, 61203 flows

@@ -289,7 +289,13 @@ fn undo_of_a_release_keeps_its_salt() {
             .replace("weight: 0%", "weight: 50%")
             .replace("spec:\n", "spec:\n  release: shop\n"),
     );
-    run(&mut writer, Command::Undo { target: target() });
+    run(
+        &mut writer,
+        Command::Undo {
+            target: target(),
+            to_generation: None,
+        },
+    );
     let salt = writer.world.services["web"].split.salt.clone();
     run(
         &mut writer,
@@ -327,8 +333,14 @@ fn a_change_without_effect_keeps_what_undo_goes_back_to_after_an_undo_too() {
         &mut writer,
         &YAML.replace("spec:\n", "spec:\n  release: shop\n"),
     );
-    run(&mut writer, Command::Undo { target: target() });
-    let anchor = writer.world.services["web"].anchor.clone();
+    run(
+        &mut writer,
+        Command::Undo {
+            target: target(),
+            to_generation: None,
+        },
+    );
+    let anchor = writer.world.services["web"].anchors.clone();
     let weights = vec![("green".to_owned(), "0%".to_owned())];
     run(
         &mut writer,
@@ -337,7 +349,7 @@ fn a_change_without_effect_keeps_what_undo_goes_back_to_after_an_undo_too() {
             weights,
         },
     );
-    assert_eq!(writer.world.services["web"].anchor, anchor);
+    assert_eq!(writer.world.services["web"].anchors, anchor);
 }
 
 #[test]
