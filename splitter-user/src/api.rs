@@ -11,9 +11,13 @@ pub mod types;
 use std::future::Future;
 
 use types::{
-    Actor, ApiError, Change, ChangeRequest, DrainTarget, DrainView, Finding, FlowFilter, FlowList,
+    Actor, ApiError, AuditFilter, AuditList, Change, ChangeRequest, DrainTarget, DrainView,
+    Finding, FlowFilter, FlowList, FreezeRequest, FreezeView, HistoryFilter, HistoryList,
     ServiceView, StatusView,
 };
+
+/// Something that a caller's role does not cover.
+pub use crate::writer::Refusal as Denied;
 
 /// What the server calls. Implemented by the agent, and by a fake in tests.
 ///
@@ -47,6 +51,28 @@ pub trait Agent: Send + Sync + 'static {
 
     /// Removes the data plane. The agent exits once the answer is sent.
     fn detach(&self, actor: Actor) -> impl Future<Output = Result<(), ApiError>> + Send;
+
+    /// Generations of services, newest first.
+    fn history(
+        &self,
+        filter: HistoryFilter,
+    ) -> impl Future<Output = Result<HistoryList, ApiError>> + Send;
+
+    /// Requests to change something, newest first.
+    fn audit(
+        &self,
+        filter: AuditFilter,
+    ) -> impl Future<Output = Result<AuditList, ApiError>> + Send;
+
+    /// Refuses changes from now on, or no longer.
+    fn freeze(
+        &self,
+        request: FreezeRequest,
+        actor: Actor,
+    ) -> impl Future<Output = Result<FreezeView, ApiError>> + Send;
+
+    /// Takes note of what was refused before the agent was asked.
+    fn refused(&self, denied: Denied);
 
     /// How a drain stands, at once.
     fn drain_state(

@@ -6,6 +6,7 @@
 mod check;
 mod forwarding;
 mod read;
+mod roles;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use crate::diagnostic::{Diagnostics, Report};
 pub use forwarding::{Nat, Tunnel};
 use read::Table;
+pub use roles::{Holder, Role, Roles};
 
 /// What the agent needs to know before it starts; checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +41,8 @@ pub struct Config {
     pub nat: Nat,
     /// Where outer source addresses are taken from, in mode `ipip`.
     pub tunnel: Tunnel,
+    /// Who may do how much over the socket.
+    pub roles: Roles,
 }
 
 /// How XDP is attached.
@@ -151,6 +155,7 @@ impl Config {
             limits: Limits::default(),
             nat: Nat::default(),
             tunnel: Tunnel::default(),
+            roles: Roles::default(),
             name,
         }
     }
@@ -169,8 +174,9 @@ impl Config {
                 "limits",
                 "nat",
                 "tunnel",
+                "roles",
             ],
-            &["roles"],
+            &[],
             report,
         );
         let name = check::name(root, report).unwrap_or_else(|| "splitter".to_owned());
@@ -204,6 +210,9 @@ impl Config {
         }
         if let Some(tunnel) = root.table("tunnel", report) {
             forwarding::tunnel(&tunnel, &mut config.tunnel, report);
+        }
+        if let Some(roles) = root.table("roles", report) {
+            config.roles = roles::roles(&roles, report);
         }
         config
     }

@@ -4,6 +4,7 @@
 //! [`ErrorCode::exit_code`](crate::api::types::ErrorCode::exit_code); clap's own 2 becomes 1.
 
 mod apply;
+mod audit;
 mod backend_setup;
 mod changing;
 mod cutover;
@@ -15,7 +16,9 @@ mod drain;
 mod export;
 mod flows;
 mod format;
+mod freeze;
 mod get;
+mod history;
 mod later;
 mod ready;
 mod set_weight;
@@ -104,6 +107,10 @@ enum Verb {
     Drain(drain::Args),
     Ready(ready::Args),
     Flows(flows::Args),
+    History(history::Args),
+    Audit(audit::Args),
+    Freeze(freeze::Args),
+    Unfreeze(freeze::UnfreezeArgs),
     Status(status::Args),
     Doctor(doctor::Args),
     BackendSetup(Box<backend_setup::Args>),
@@ -200,6 +207,10 @@ impl Verb {
             Self::Drain(args) => drain::run(args, session).await,
             Self::Ready(args) => ready::run(args, session).await,
             Self::Flows(args) => flows::run(args, session).await,
+            Self::History(args) => history::run(args, session).await,
+            Self::Audit(args) => audit::run(args, session).await,
+            Self::Freeze(args) => freeze::run(args, session).await,
+            Self::Unfreeze(args) => freeze::unfreeze(args, session).await,
             Self::Status(args) => status::run(args, session).await,
             Self::Doctor(args) => doctor::run(args, session).await,
             Self::BackendSetup(args) => backend_setup::run(&args, session),

@@ -1,6 +1,7 @@
 //! The agent's life: start, serve, end. Ending leaves the data plane running.
 
 mod agent;
+mod names;
 mod resources;
 mod start;
 
@@ -15,9 +16,9 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::server;
+use crate::api::server::{self, Door};
 use crate::api::types::ConditionKind;
-use crate::config::Config;
+use crate::config::{Config, Holder, Role, Roles};
 use crate::dataplane::kernel::Kernel;
 use crate::host;
 use crate::interface::XdpMode;
@@ -129,8 +130,7 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
 /// The sockets of the agent.
 struct Sockets {
     api: UnixListener,
-    /// Whether a group beside root may use the API.
-    group: bool,
+    roles: Roles,
     metrics: TcpListener,
 }
 
@@ -142,9 +142,16 @@ async fn bind(config: &Config) -> Result<Sockets, DaemonError> {
             listen: config.metrics.listen,
             source,
         })?;
+    // Without [roles], who gets through the file's mode may do everything.
+    let (door, roles) = if config.roles.is_empty() {
+        let everything = |gid| Roles::default().with(Holder::Group(gid), Role::Admin);
+        (Door::from(group), group.map(everything).unwrap_or_default())
+    } else {
+        (Door::Everybody, config.roles.clone())
+    };
     Ok(Sockets {
-        api: server::bind(&config.socket, group)?,
-        group: group.is_some(),
+        api: server::bind(&config.socket, door)?,
+        roles,
         metrics,
     })
 }
@@ -184,7 +191,7 @@ async fn serve(
     }
     tell_conditions(config, writer, &attached);
 
-    if !sockets.group {
+    if sockets.roles.is_empty() {
         let message = format!(
             "there is no group `{0}`: only root may use the socket; `groupadd --system {0}` and a restart of the \
              agent let its members use it",
@@ -216,7 +223,7 @@ async fn serve(
         tracing::warn!(%error, "cannot tell systemd that the agent is ready");
     }
     tracing::info!(socket = %config.socket.display(), interfaces = ?config.interfaces, "ready");
-    let served = server::serve(agent, sockets.api, stop.clone()).await;
+    let served = server::serve(agent, sockets.api, sockets.roles, stop.clone()).await;
     stop.cancel();
     // It ends with the token; its own failure has cost metrics alone.
     if let Ok(Err(error)) = metrics.await {

@@ -9,6 +9,7 @@ mod ports;
 mod privileges;
 #[cfg(test)]
 mod tests;
+mod users;
 
 pub use self::bpffs::{Bpffs, ensure_bpffs, is_bpffs};
 pub use self::error::HostError;
@@ -16,5 +17,7 @@ pub use self::instance::lock_instance;
 pub use self::kernel::{OLDEST_KERNEL, check_kernel, kernel_release};
 pub use self::ports::{local_ports, overlap};
 pub use self::privileges::{check_privileges, missing_capabilities};
+
+pub use self::users::user_name;
 
 pub(crate) use self::locks::lock_holder;

@@ -193,7 +193,12 @@ pub fn unknown_service(name: &str, names: &[impl AsRef<str>]) -> ApiError {
     ))
 }
 
-fn check_generation(
+/// Refuses a command for another generation than the one expected. This comes before all else, even before
+/// what is wrong with the command itself.
+///
+/// # Errors
+/// A conflict, with the generation that was found.
+pub fn check_generation(
     world: &World,
     command: &Command,
     expected: Option<u64>,
@@ -202,13 +207,7 @@ fn check_generation(
         return Ok(());
     };
     let names: Vec<String> = match command {
-        Command::Apply { yaml, origin } => {
-            let file = crate::resource::read(yaml, origin).map_err(apply::refused)?;
-            file.services
-                .into_iter()
-                .map(|service| service.name)
-                .collect()
-        }
+        Command::Apply { yaml, .. } => crate::resource::names(yaml),
         Command::Delete { service, .. }
         | Command::Drain { service, .. }
         | Command::Ready { service, .. } => {

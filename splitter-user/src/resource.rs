@@ -42,6 +42,21 @@ pub struct File {
     origin: String,
 }
 
+/// The names of the services in a text, as far as it can be read at all: for checks that come before what is wrong with it.
+#[must_use]
+pub fn names(text: &str) -> Vec<String> {
+    let mut unheard = Report::new("", text);
+    let documents = tree::documents(text, &mut unheard);
+    let names = documents.iter().filter_map(|document| {
+        document
+            .entry("metadata")?
+            .entry("name")?
+            .scalar()
+            .map(str::to_owned)
+    });
+    names.collect()
+}
+
 /// Reads a text and checks it by itself, and remembers where everything stands.
 pub fn read(text: &str, origin: &str) -> Result<File, Diagnostics> {
     let mut report = Report::new(origin, text);

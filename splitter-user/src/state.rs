@@ -1,6 +1,7 @@
 //! What is in force on this host: services, their splits, and who has which number of the data
 //! plane. A value; the writer holds the current one, a plan makes the next one.
 
+mod freeze;
 mod ids;
 mod service;
 
@@ -9,6 +10,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+pub use freeze::Freeze;
 pub use ids::{IdState, Ids, IdsFull};
 pub use service::{ANCHORS, Anchor, Drain, ServiceState, Split, SplitFate, UNPLACED};
 

@@ -35,7 +35,8 @@ use rusqlite::Connection;
 
 pub use self::error::StoreError;
 pub use self::record::{
-    AnchorRecord, Audit, AuditEntry, HistoryEntry, IdRecord, Prepared, SLOTS, ServiceRecord, Slots,
+    AnchorRecord, Audit, AuditEntry, HistoryEntry, IdRecord, Prepared, Refused, SLOTS,
+    ServiceRecord, Slots,
 };
 pub use self::schema::VERSION;
 pub use self::secret::secret;
@@ -46,6 +47,8 @@ use self::error::Context;
 pub const HISTORY_PER_SERVICE: u32 = 100;
 /// Rows of `audit` kept.
 pub const AUDIT_ROWS: u32 = 10_000;
+/// Rows of `audit` kept about what was refused, so that nobody can push out what was done by asking in vain.
+pub const REFUSED_ROWS: u32 = 1_000;
 
 /// The open journal. One thread owns it; a second one, in whatever process, is refused with [`StoreError::InUse`].
 #[derive(Debug)]
@@ -86,15 +89,36 @@ impl Store {
 
     /// Stores `value` under `key`, synced.
     pub fn set_meta(&mut self, key: &str, value: &str) -> Result<(), StoreError> {
-        let sum = check::meta(key, value);
-        self.connection
-            .execute(
-                "INSERT INTO meta(key, value, sum) VALUES (?1, ?2, ?3)
-                 ON CONFLICT(key) DO UPDATE SET value = excluded.value, sum = excluded.sum",
-                (key, value, sum),
-            )
-            .map_err(|error| self.context.sqlite("store a value", error))?;
-        Ok(())
+        write::put_meta(&self.connection, key, value)
+            .map_err(|error| self.context.sqlite("store a value", error))
+    }
+
+    /// Stores `value` under `key` with a line of audit, both or none, synced.
+    pub fn set_meta_and_note(
+        &mut self,
+        key: &str,
+        value: &str,
+        audit: &Audit,
+    ) -> Result<(), StoreError> {
+        let context = &self.context;
+        let doing = |error| context.sqlite("store a value", error);
+        let transaction = self.connection.transaction().map_err(doing)?;
+        write::put_meta(&transaction, key, value)
+            .and_then(|()| write::put_audit(&transaction, audit))
+            .map_err(doing)?;
+        transaction.commit().map_err(doing)
+    }
+
+    /// Adds lines to the audit log, synced once.
+    pub fn note(&mut self, audits: &[Audit]) -> Result<(), StoreError> {
+        let context = &self.context;
+        let doing = |error| context.sqlite("write the audit log", error);
+        let transaction = self.connection.transaction().map_err(doing)?;
+        audits
+            .iter()
+            .try_for_each(|audit| write::put_audit(&transaction, audit))
+            .map_err(doing)?;
+        transaction.commit().map_err(doing)
     }
 
     /// House-keeping off the operators' path: trims history and audit, and moves the log (`state.db-wal`) into the file.
@@ -115,7 +139,15 @@ impl Store {
             .map_err(doing)?;
         self.connection
             .execute(
-                "DELETE FROM audit WHERE id <= (SELECT max(id) FROM audit) - ?1",
+                "DELETE FROM audit WHERE id IN (
+                     SELECT id FROM audit WHERE json_extract(body, '$.refused') IS NOT NULL
+                     ORDER BY id DESC LIMIT -1 OFFSET ?1)",
+                [REFUSED_ROWS],
+            )
+            .map_err(doing)?;
+        self.connection
+            .execute(
+                "DELETE FROM audit WHERE id IN (SELECT id FROM audit ORDER BY id DESC LIMIT -1 OFFSET ?1)",
                 [AUDIT_ROWS],
             )
             .map_err(doing)?;

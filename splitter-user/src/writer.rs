@@ -4,9 +4,11 @@
 //! A change goes: plan (pure) -> journal: prepared -> tables that nobody reads yet -> flip ->
 //! journal: committed -> answer. What has to wait for packets in flight waits after the flip.
 
+mod annals;
 mod execute;
 mod grace;
 mod observe;
+mod policy;
 mod pools;
 mod record;
 mod recover;
@@ -24,13 +26,14 @@ use splitter_ebpf::abi::{ROWS, TABLES};
 use tokio::sync::{oneshot, watch};
 
 use crate::api::types::{
-    Actor, ApiError, Change, ChangeRequest, Condition, DrainTarget, DrainView, FlowFilter,
-    FlowList, FlowTableView, LimitsView, ServiceStatus, ServiceView,
+    Actor, ApiError, AuditFilter, AuditList, Change, ChangeRequest, Condition, DrainTarget,
+    DrainView, FlowFilter, FlowList, FlowTableView, FreezeRequest, FreezeView, HistoryFilter,
+    HistoryList, LimitsView, ServiceStatus, ServiceView,
 };
 use crate::config::Nat;
 use crate::dataplane::{DataPlane, PlaneError};
 use crate::nexthop::NextHops;
-use crate::state::World;
+use crate::state::{Freeze, World};
 use crate::store::{Store, StoreError};
 use crate::table::maglev::Member;
 
@@ -38,6 +41,7 @@ use pools::Pools;
 
 pub use grace::Grace;
 pub use observe::Figures;
+pub use policy::Refusal;
 
 /// Requests that may wait for the writer; beyond that callers are told that it is busy.
 const QUEUE: usize = 256;
@@ -57,6 +61,16 @@ pub enum Request {
     Status(Answer<PlaneStatus>),
     /// Everything in force, as YAML.
     Export(Answer<String>),
+    /// Generations of services.
+    History(HistoryFilter, Answer<HistoryList>),
+    /// Requests to change something.
+    Audit(AuditFilter, Answer<AuditList>),
+    /// Refuse changes from now on, or no longer.
+    Freeze(FreezeRequest, Actor, Answer<FreezeView>),
+    /// Somebody was refused before the writer was asked.
+    Refused(Box<Refusal>),
+    /// The data plane is to be removed: whether it may be, and noted.
+    BeginDetach(Actor, Answer<()>),
     /// How a drain stands.
     Drain(String, DrainTarget, Answer<DrainView>),
     /// Figures for metrics.
@@ -206,6 +220,9 @@ pub struct Writer<D> {
     leftover: Option<u64>,
     /// A flip after which something is to be tidied up, once packets in flight are done.
     tidy_after: Option<u64>,
+    /// Changes are refused.
+    frozen: Option<Freeze>,
+    refusals: policy::Refusals,
     scan: scan::Scan,
     observe: observe::Observations,
     conditions: BTreeMap<crate::api::types::ConditionKind, (String, SystemTime)>,
@@ -268,6 +285,7 @@ impl<D: DataPlane + 'static> Writer<D> {
                 self.scan.postpone(Instant::now());
             }
         }
+        self.write_refusals();
         let Self { plane, store, .. } = self;
         drop(store);
         if let Some(done) = stop {
@@ -289,6 +307,13 @@ impl<D: DataPlane + 'static> Writer<D> {
             Request::Flows(filter, answer) => drop(answer.send(self.flow_list(&filter))),
             Request::Status(answer) => drop(answer.send(Ok(self.status()))),
             Request::Export(answer) => drop(answer.send(self.export())),
+            Request::History(filter, answer) => drop(answer.send(self.history(&filter))),
+            Request::Audit(filter, answer) => drop(answer.send(self.audit_list(&filter))),
+            Request::Freeze(request, actor, answer) => {
+                drop(answer.send(self.freeze(&request, actor)))
+            }
+            Request::Refused(refusal) => self.refused(*refusal),
+            Request::BeginDetach(actor, answer) => drop(answer.send(self.begin_detach(actor))),
             Request::Drain(service, what, answer) => {
                 drop(answer.send(self.drain_view(&service, &what)))
             }

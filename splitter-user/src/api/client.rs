@@ -9,8 +9,9 @@ use reqwest::{RequestBuilder, Response, Url};
 use serde::de::DeserializeOwned;
 
 use super::types::{
-    ApiError, ChangeReply, ChangeRequest, DrainTarget, DrainView, ErrorBody, ErrorCode,
-    FindingList, FlowFilter, FlowList, ServiceDocument, ServiceList, StatusView,
+    ApiError, AuditFilter, AuditList, ChangeReply, ChangeRequest, DrainTarget, DrainView,
+    ErrorBody, ErrorCode, FindingList, FlowFilter, FlowList, FreezeRequest, FreezeView,
+    HistoryFilter, HistoryList, ServiceDocument, ServiceList, StatusView,
 };
 
 /// Longer than the agent takes to say that it takes too long.
@@ -135,6 +136,40 @@ impl Client {
         response.text().await.map_err(|error| self.broken(&error))
     }
 
+    /// Generations of services, newest first.
+    ///
+    /// # Errors
+    /// What the agent answers, or that it does not.
+    pub async fn history(&self, filter: &HistoryFilter) -> Result<HistoryList, ApiError> {
+        let mut url = url(&["history"]);
+        url.query_pairs_mut()
+            .append_pair("limit", &filter.limit.to_string())
+            .extend_pairs(filter.service.iter().map(|service| ("service", service)));
+        self.json(self.http.get(url)).await
+    }
+
+    /// Requests to change something, newest first.
+    ///
+    /// # Errors
+    /// What the agent answers, or that it does not.
+    pub async fn audit(&self, filter: &AuditFilter) -> Result<AuditList, ApiError> {
+        let mut url = url(&["audit"]);
+        let since = filter.since_seconds.map(|seconds| seconds.to_string());
+        url.query_pairs_mut()
+            .append_pair("limit", &filter.limit.to_string())
+            .extend_pairs(since.iter().map(|since| ("sinceSeconds", since)));
+        self.json(self.http.get(url)).await
+    }
+
+    /// Refuses changes from now on, or no longer.
+    ///
+    /// # Errors
+    /// What the agent answers, or that it does not.
+    pub async fn freeze(&self, request: &FreezeRequest) -> Result<FreezeView, ApiError> {
+        self.json(self.http.post(url(&["freeze"])).json(request))
+            .await
+    }
+
     /// What the agent finds of itself and its host.
     ///
     /// # Errors
@@ -198,7 +233,7 @@ impl Client {
         let message = match io_kind(error) {
             Some(io::ErrorKind::PermissionDenied) => {
                 format!(
-                    "{socket}: permission denied; be root, or a member of the group that the socket belongs to"
+                    "{socket}: permission denied; be root, or a member of the group that the socket belongs to, or ask for a role in [roles]"
                 )
             }
             Some(io::ErrorKind::NotFound) => format!(

@@ -11,7 +11,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::types::*;
-use super::{Agent, server};
+use super::{Agent, Denied, server};
+use crate::config::{Holder, Role, Roles};
 
 /// Answers with fixed data and remembers what it was asked.
 pub struct Fake {
@@ -33,6 +34,10 @@ pub struct Fake {
     pub changes: Mutex<Vec<Change>>,
     /// The agent's own checks.
     pub findings: Mutex<Vec<Finding>>,
+    /// What was refused before it was asked.
+    pub denied: Mutex<Vec<Denied>>,
+    /// The last question about history or audit.
+    pub records: Mutex<Option<String>>,
     /// How long a change takes.
     pub delay: Mutex<Duration>,
     /// How many changes have ended.
@@ -51,6 +56,8 @@ impl Default for Fake {
             statuses: Mutex::new([status(Phase::Steady)].into()),
             changes: Mutex::new(vec![change("web")]),
             findings: Mutex::new(vec![Finding::passed("interface eth0", "XDP native")]),
+            denied: Mutex::default(),
+            records: Mutex::default(),
             delay: Mutex::default(),
             ended: Mutex::default(),
         }
@@ -121,6 +128,35 @@ impl Agent for Fake {
         self.answer(())
     }
 
+    async fn history(&self, filter: HistoryFilter) -> Result<HistoryList, ApiError> {
+        *self.records.lock().unwrap() = Some(format!("{filter:?}"));
+        self.answer(HistoryList {
+            items: vec![
+                history(42, SplitFate::Current),
+                history(41, SplitFate::Anchor),
+            ],
+        })
+    }
+
+    async fn audit(&self, filter: AuditFilter) -> Result<AuditList, ApiError> {
+        *self.records.lock().unwrap() = Some(format!("{filter:?}"));
+        self.answer(audit())
+    }
+
+    async fn freeze(&self, request: FreezeRequest, actor: Actor) -> Result<FreezeView, ApiError> {
+        self.answer(FreezeView {
+            frozen: request.frozen,
+            by: request.frozen.then(|| who(actor.uid)),
+            since: request.frozen.then(moment),
+            reason: request.reason,
+            dry_run: request.dry_run,
+        })
+    }
+
+    fn refused(&self, denied: Denied) {
+        self.denied.lock().unwrap().push(denied);
+    }
+
     async fn drain_state(&self, _: &str, _: &DrainTarget) -> Result<DrainView, ApiError> {
         *self.looked.lock().unwrap() += 1;
         self.answer(next(&self.drains))
@@ -138,12 +174,22 @@ pub struct Running {
 
 impl Running {
     pub fn start(fake: Fake) -> Self {
+        let myself = Holder::User(rustix::process::getuid().as_raw());
+        Self::start_with(fake, Roles::default().with(myself, Role::Admin))
+    }
+
+    pub fn start_with(fake: Fake, roles: Roles) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("agent.sock");
         let fake = Arc::new(fake);
         let stop = CancellationToken::new();
         let listener = server::bind(&socket, None).unwrap();
-        let server = tokio::spawn(server::serve(Arc::clone(&fake), listener, stop.clone()));
+        let server = tokio::spawn(server::serve(
+            Arc::clone(&fake),
+            listener,
+            roles,
+            stop.clone(),
+        ));
         Self {
             fake,
             socket,
@@ -169,6 +215,67 @@ fn weights(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         .iter()
         .map(|(track, weight)| ((*track).to_owned(), (*weight).to_owned()))
         .collect()
+}
+
+fn moment() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)
+}
+
+pub fn who(uid: u32) -> Who {
+    Who {
+        uid,
+        gid: 0,
+        pid: Some(4711),
+        user: (uid == 0).then(|| "root".to_owned()),
+    }
+}
+
+pub fn history(generation: u64, split: SplitFate) -> HistoryItem {
+    HistoryItem {
+        service: "web".to_owned(),
+        generation,
+        at: moment(),
+        by: who(0),
+        verb: "set-weight".to_owned(),
+        reason: Some("release 1.9.0".to_owned()),
+        from: weights(&[("blue", "95"), ("green", "5")]),
+        to: weights(&[("blue", "75"), ("green", "25")]),
+        split,
+    }
+}
+
+pub fn audit() -> AuditList {
+    let done = AuditItem {
+        id: 7,
+        at: moment(),
+        by: who(0),
+        verb: "cutover".to_owned(),
+        target: "web".to_owned(),
+        reason: None,
+        outcome: AuditOutcome::Done,
+        code: None,
+        message: None,
+        from: [("web".to_owned(), weights(&[("blue", "95"), ("green", "5")]))].into(),
+        to: [(
+            "web".to_owned(),
+            weights(&[("blue", "0"), ("green", "100")]),
+        )]
+        .into(),
+    };
+    let refused = AuditItem {
+        id: 8,
+        by: who(1000),
+        verb: "delete".to_owned(),
+        outcome: AuditOutcome::Refused,
+        code: Some(ErrorCode::Policy),
+        message: Some("delete takes the role admin".to_owned()),
+        from: BTreeMap::new(),
+        to: BTreeMap::new(),
+        ..done.clone()
+    };
+    AuditList {
+        items: vec![refused, done],
+    }
 }
 
 pub fn change(service: &str) -> Change {

@@ -1,13 +1,15 @@
 //! JSON over HTTP over a unix socket, for anything that implements [`Agent`].
 //!
-//! Access is the socket's file mode alone: root, and the group that [`bind`] was given. What a caller can cost is bounded:
+//! Who may connect is the socket's file mode; what a caller may ask for is its role ([`access`]). What a caller can cost is bounded:
 //! [`MAX_CONNECTIONS`] connections, [`MAX_BODY`] bytes a request, [`REQUEST_TIME`] a request, and
 //! [`IDLE_TIME`] on a connection where nothing moves.
 //!
 //! Tasks: axum spawns one for each connection (at most [`MAX_CONNECTIONS`]); a changing request runs in one of its own, so that
 //! a change that has begun goes on when its caller hangs up. No channels.
 
+pub mod access;
 mod connection;
+mod peer;
 mod reply;
 mod routes;
 mod socket;
@@ -22,14 +24,17 @@ use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 
 pub use routes::{LONG_POLL, MAX_YAML};
-pub use socket::{BindError, bind, group_id};
+pub use socket::{BindError, Door, bind, group_id};
 
 use super::Agent;
-use super::types::Actor;
+use crate::config::Roles;
 use connection::Peers;
+use peer::Peer;
 
 /// Connections served at once; more of them wait to be accepted.
 pub const MAX_CONNECTIONS: usize = 64;
+/// Connections of callers without any role served at once, so that they leave the others their room. More are closed.
+pub const MAX_STRANGERS: usize = 4;
 /// Largest body of a request. YAML grows when it is quoted as JSON, hence more than [`MAX_YAML`].
 pub const MAX_BODY: usize = 2 * MAX_YAML;
 /// Longest time for a request, its body included.
@@ -46,21 +51,23 @@ const GRACE: Duration = Duration::from_secs(5);
 pub async fn serve<A: Agent>(
     agent: Arc<A>,
     listener: UnixListener,
+    roles: Roles,
     stop: CancellationToken,
 ) -> io::Result<()> {
-    serve_patiently(agent, listener, stop, IDLE_TIME).await
+    serve_patiently(agent, listener, roles, stop, IDLE_TIME).await
 }
 
 async fn serve_patiently<A: Agent>(
     agent: Arc<A>,
     listener: UnixListener,
+    roles: Roles,
     stop: CancellationToken,
     idle_time: Duration,
 ) -> io::Result<()> {
     let socket = OwnSocket::of(&listener)?;
     let router = routes::router(agent, stop.clone());
-    let peers = Peers::new(listener, MAX_CONNECTIONS, idle_time);
-    let server = axum::serve(peers, router.into_make_service_with_connect_info::<Actor>())
+    let peers = Peers::new(listener, roles, MAX_CONNECTIONS, idle_time);
+    let server = axum::serve(peers, router.into_make_service_with_connect_info::<Peer>())
         .with_graceful_shutdown(stop.clone().cancelled_owned());
     let out_of_patience = async {
         stop.cancelled().await;
@@ -125,6 +132,7 @@ mod tests {
         let server = tokio::spawn(serve_patiently(
             Arc::new(Fake::default()),
             listener,
+            Roles::default(),
             stop.clone(),
             idle,
         ));

@@ -9,6 +9,8 @@ mod drain;
 mod error;
 mod finding;
 mod flow;
+mod freeze;
+mod history;
 mod service;
 mod status;
 mod target;
@@ -21,6 +23,11 @@ pub use drain::{DrainState, DrainView};
 pub use error::{ApiError, ErrorBody, ErrorCode};
 pub use finding::{Finding, FindingList};
 pub use flow::{DEFAULT_FLOW_LIMIT, FlowFilter, FlowList, FlowState, FlowView, MAX_FLOW_LIMIT};
+pub use freeze::{FreezeRequest, FreezeView};
+pub use history::{
+    AuditFilter, AuditItem, AuditList, AuditOutcome, DEFAULT_RECORDS, HistoryFilter, HistoryItem,
+    HistoryList, MAX_RECORDS, SplitFate, Weights, Who,
+};
 pub use service::{
     AffinityView, AnchorView, BackendView, Health, LifeState, ListenerView, Observed,
     ServiceDocument, ServiceList, ServiceView, TrackView,

@@ -120,10 +120,37 @@ fn an_unknown_key_is_refused_with_the_known_ones() {
 }
 
 #[test]
-fn what_comes_later_is_told_apart_from_what_is_unknown() {
-    let text = wrong("interfaces = [\"eth0\"]\n[roles]\n");
-    assert!(text.contains("`roles` is not there yet"), "{text}");
-    assert!(!text.contains("not a known"), "{text}");
+fn roles_are_read_and_the_highest_of_a_user_and_its_groups_counts() {
+    let config = good(
+        "interfaces = [\"eth0\"]\n[roles]\nviewer = [\"gid:100\", \"uid:7\"]\noperator = [\"uid:7\"]\nadmin = [\"gid:27\"]\n",
+    );
+    let roles = &config.roles;
+    assert_eq!(roles.of(0, []), Some(Role::Admin), "root");
+    assert_eq!(roles.of(1000, [1000, 100]), Some(Role::Viewer));
+    assert_eq!(roles.of(7, [100]), Some(Role::Operator));
+    assert_eq!(roles.of(7, [100, 27]), Some(Role::Admin));
+    assert_eq!(roles.of(100, [7]), None, "a group is no user");
+    assert!(good("interfaces = [\"eth0\"]\n[roles]\n").roles.is_empty());
+}
+
+#[test]
+fn a_role_that_is_unknown_or_names_nobody_is_refused() {
+    let text = wrong("interfaces = [\"eth0\"]\n[roles]\nadmim = [\"uid:7\"]\n");
+    assert!(text.contains("did you mean `admin`?"), "{text}");
+    for holder in [
+        "root",
+        "uid:root",
+        "uid:-1",
+        "uid:4294967296",
+        "user:7",
+        "7",
+    ] {
+        let text = wrong(&format!(
+            "interfaces = [\"eth0\"]\n[roles]\nadmin = [\"{holder}\"]\n"
+        ));
+        assert!(text.contains("names neither a user nor a group"), "{text}");
+        assert!(text.contains("roles.admin[0]"), "{text}");
+    }
 }
 
 #[test]
@@ -181,12 +208,12 @@ fn names_and_paths_are_safe() {
 #[test]
 fn everything_is_reported_at_once_in_the_order_of_the_text() {
     let found = Config::parse(
-        "xdp_mode = \"fast\"\nname = \"..\"\nbogus = 1\n[metrics]\nlisten = 5\n[roles]\n",
+        "xdp_mode = \"fast\"\nname = \"..\"\nbogus = 1\n[metrics]\nlisten = 5\n[roles]\nroot = 1\n",
         "x",
     )
     .unwrap_err();
     let lines: Vec<_> = found.iter().map(|d| d.at.map(|at| at.line)).collect();
-    assert_eq!(lines, [Some(1), Some(2), Some(3), Some(5), Some(6), None]);
+    assert_eq!(lines, [Some(1), Some(2), Some(3), Some(5), Some(7), None]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod changes;
 mod failures;
+mod records;
 mod views;
 
 use std::io::{self, Write};

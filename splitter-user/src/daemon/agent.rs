@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::Agent;
+use super::names::Names;
 use crate::api::types::{
-    Actor, AgentView, ApiError, Change, ChangeRequest, Command, DrainTarget, DrainView, Finding,
-    FlowFilter, FlowList, InterfaceView, ServiceView, StatusView, XdpMode,
+    Actor, AgentView, ApiError, AuditFilter, AuditList, Change, ChangeRequest, Command,
+    DrainTarget, DrainView, Finding, FlowFilter, FlowList, FreezeRequest, FreezeView,
+    HistoryFilter, HistoryList, InterfaceView, ServiceView, StatusView, XdpMode,
 };
+use crate::api::{Agent, Denied};
 use crate::config::Config;
 use crate::interface;
 use crate::loader::Attached;
@@ -197,7 +199,49 @@ impl Agent for Daemon {
         Ok(findings)
     }
 
+    async fn history(&self, filter: HistoryFilter) -> Result<HistoryList, ApiError> {
+        let mut list = self
+            .writer
+            .ask(|answer| Request::History(filter, answer))
+            .await?;
+        let names = Names::of(list.items.iter().map(|item| item.by.uid)).await;
+        for item in &mut list.items {
+            item.by.user = names.get(item.by.uid);
+        }
+        Ok(list)
+    }
+
+    async fn audit(&self, filter: AuditFilter) -> Result<AuditList, ApiError> {
+        let mut list = self
+            .writer
+            .ask(|answer| Request::Audit(filter, answer))
+            .await?;
+        let names = Names::of(list.items.iter().map(|item| item.by.uid)).await;
+        for item in &mut list.items {
+            item.by.user = names.get(item.by.uid);
+        }
+        Ok(list)
+    }
+
+    async fn freeze(&self, request: FreezeRequest, actor: Actor) -> Result<FreezeView, ApiError> {
+        let mut view = self
+            .writer
+            .ask(|answer| Request::Freeze(request, actor, answer))
+            .await?;
+        if let Some(by) = &mut view.by {
+            by.user = Names::of([by.uid]).await.get(by.uid);
+        }
+        Ok(view)
+    }
+
+    fn refused(&self, denied: Denied) {
+        self.writer.tell(Request::Refused(Box::new(denied)));
+    }
+
     async fn detach(&self, actor: Actor) -> Result<(), ApiError> {
+        self.writer
+            .ask(|answer| Request::BeginDetach(actor, answer))
+            .await?;
         tracing::info!(%actor, "detach");
         self.detach.store(true, Ordering::SeqCst);
         self.stop.cancel();

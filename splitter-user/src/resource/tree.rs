@@ -38,6 +38,23 @@ pub(super) struct Key {
 }
 
 impl Node {
+    /// The value of a key, if this is a map that has it.
+    pub(super) fn entry(&self, name: &str) -> Option<&Self> {
+        let Value::Map(entries) = &self.value else {
+            return None;
+        };
+        let found = entries.iter().find(|(key, _)| key.text == name);
+        found.map(|(_, node)| node)
+    }
+
+    /// A scalar as it was written.
+    pub(super) fn scalar(&self) -> Option<&str> {
+        match &self.value {
+            Value::Scalar(text) => Some(text),
+            Value::Null | Value::List(_) | Value::Map(_) => None,
+        }
+    }
+
     /// What it is, for messages.
     pub(super) fn kind(&self) -> &'static str {
         match self.value {

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::api::types::ErrorCode;
+
 /// Cells of a split table.
 pub const SLOTS: usize = 65_536;
 
@@ -81,6 +83,18 @@ pub struct Audit {
     pub from_json: Option<String>,
     /// What is there now, as JSON; none for a deletion.
     pub to_json: Option<String>,
+    /// Why it was not done, if it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Refused>,
+}
+
+/// Why something was not done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// The kind of refusal.
+    pub code: ErrorCode,
+    /// In words.
+    pub message: String,
 }
 
 /// A change, ready to be made.

@@ -79,6 +79,7 @@ fn change(sequence: u64, services: &[&str]) -> Prepared {
             reason: Some("night shift; DROP TABLE \"audit\" — ünïcode".to_owned()),
             from_json: None,
             to_json: Some("{\"green\":\"100\"}".to_owned()),
+            refused: None,
         },
     }
 }

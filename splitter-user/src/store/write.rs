@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension};
 use serde::Serialize;
 
 use super::error::damage;
-use super::record::{IdRecord, Prepared, ServiceRecord};
+use super::record::{Audit, IdRecord, Prepared, ServiceRecord};
 use super::{check, split};
 
 /// Makes `change` the state of the record, with a line of history for each service and one of audit.
@@ -23,9 +23,29 @@ pub(super) fn apply(connection: &Connection, change: &Prepared) -> rusqlite::Res
     for id in &change.ids {
         put_id(connection, id)?;
     }
+    put_audit_body(connection, &audit)
+}
+
+/// Adds a line to the audit log.
+pub(super) fn put_audit(connection: &Connection, audit: &Audit) -> rusqlite::Result<()> {
+    put_audit_body(connection, &to_json(audit)?)
+}
+
+fn put_audit_body(connection: &Connection, body: &str) -> rusqlite::Result<()> {
     connection
         .prepare_cached("INSERT INTO audit(body) VALUES (?1)")?
-        .execute([audit])?;
+        .execute([body])?;
+    Ok(())
+}
+
+/// Stores a value under a key.
+pub(super) fn put_meta(connection: &Connection, key: &str, value: &str) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO meta(key, value, sum) VALUES (?1, ?2, ?3)
+             ON CONFLICT(key) DO UPDATE SET value = excluded.value, sum = excluded.sum",
+        )?
+        .execute((key, value, check::meta(key, value)))?;
     Ok(())
 }
 

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use splitter_ebpf::abi::{Binding, ROWS, Selector, TABLES};
 
+use super::policy::{Refusal, act};
 use super::{Writer, now_ms, record, sync};
 use crate::api::types::{Actor, ApiError, Change, ChangeRequest, ErrorCode};
 use crate::dataplane::{DataPlane, PlaneError};
-use crate::plan::{Plan, plan};
+use crate::plan::{Plan, check_generation, plan};
 use crate::state::{IdState, ServiceState, UNPLACED, World};
 use crate::store::{Audit, Prepared};
 
@@ -19,14 +20,31 @@ struct Flip {
 }
 
 impl<D: DataPlane + 'static> Writer<D> {
-    /// Carries out a request, or says what it would do.
+    /// Carries out a request, or says what it would do. What is refused goes into the audit log too.
     pub(super) fn change(
+        &mut self,
+        request: &ChangeRequest,
+        actor: Actor,
+    ) -> Result<Vec<Change>, ApiError> {
+        let outcome = self.try_change(request, actor);
+        if let (Err(error), false) = (&outcome, request.dry_run) {
+            self.refused(Refusal::of(request, actor, error));
+        }
+        outcome
+    }
+
+    fn try_change(
         &mut self,
         request: &ChangeRequest,
         actor: Actor,
     ) -> Result<Vec<Change>, ApiError> {
         self.discard_leftover()?;
         let now = now_ms();
+        let verb = request.command.verb();
+        check_generation(&self.world, &request.command, request.expect_generation)?;
+        if !request.dry_run {
+            self.check_freeze(verb)?;
+        }
         let mut plan = plan(
             &self.world,
             &request.command,
@@ -42,6 +60,7 @@ impl<D: DataPlane + 'static> Writer<D> {
             for change in &mut plan.changes {
                 change.dry_run = true;
             }
+            self.note_freeze(verb, &mut plan.changes);
             return Ok(plan.changes);
         }
         if plan.is_empty() {
@@ -533,23 +552,16 @@ fn audit(request: &ChangeRequest, actor: Actor, plan: &Plan, now: u64) -> Audit 
             .collect();
         serde_json::to_string(&weights).ok()
     };
+    let services = plan.changes.iter().map(|change| change.service.as_str());
     Audit {
         unix_ms: now,
-        uid: actor.uid,
-        gid: actor.gid,
-        pid: actor
-            .pid
-            .and_then(|pid| u32::try_from(pid).ok())
-            .unwrap_or(0),
-        verb: request.command.verb().to_owned(),
-        service: plan
-            .changes
-            .iter()
-            .map(|change| change.service.as_str())
-            .collect::<Vec<_>>()
-            .join(","),
-        reason: request.reason.clone(),
         from_json: all(|change| &change.before),
         to_json: all(|change| &change.after),
+        ..act(
+            request.command.verb(),
+            services.collect::<Vec<_>>().join(","),
+            request.reason.clone(),
+            actor,
+        )
     }
 }

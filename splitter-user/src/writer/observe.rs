@@ -141,6 +141,7 @@ impl<D: DataPlane + 'static> Writer<D> {
         if self.vlans_due {
             self.write_vlan_devices();
         }
+        self.write_refusals();
         self.judge_flow_table();
         self.judge_nat();
         self.judge_backends();

@@ -54,6 +54,8 @@ impl<D: DataPlane + 'static> Writer<D> {
             resync: false,
             leftover: None,
             tidy_after: None,
+            frozen: None,
+            refusals: super::policy::Refusals::default(),
             observe: observe::Observations::default(),
             conditions: BTreeMap::new(),
         };
@@ -91,6 +93,7 @@ impl<D: DataPlane + 'static> Writer<D> {
             writer.store.discard(change.sequence)?;
         }
         writer.make_good(adopted)?;
+        writer.recall_freeze()?;
         writer.need_proof_of_all();
         writer.publish_addresses();
         Ok(writer)

@@ -28,8 +28,11 @@ fn a_limit_of_zero_flows_is_refused() -> Result<()> {
 }
 
 #[test]
-fn a_key_of_a_later_version_is_refused_as_such() -> Result<()> {
-    assert_refused("[roles]\nviewer = [\"uid:1000\"]", &["roles"])
+fn a_role_for_nobody_is_refused() -> Result<()> {
+    assert_refused(
+        "[roles]\nviewer = [\"somebody\"]",
+        &["roles.viewer[0]", "somebody", "uid:1000"],
+    )
 }
 
 #[test]

@@ -315,8 +315,8 @@ fn a_closed_pipe_is_success() -> Result<()> {
 fn verbs_of_later_versions_are_refused_with_a_message() -> Result<()> {
     let site = Site::web(&SPLIT)?;
     for line in [
-        "freeze",
-        "history web",
+        "promote web",
+        "capture",
         "set-weight web canary=25% --ramp 30s",
         "maint web 198.18.2.11:80",
     ] {

@@ -14,7 +14,9 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep};
 
-use crate::api::types::Actor;
+use super::MAX_STRANGERS;
+use super::peer::Peer;
+use crate::config::Roles;
 
 /// Pause after an accept that failed for want of file descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -22,15 +24,25 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Accepts at most so many connections at once and asks the kernel who is at the other end.
 pub struct Peers {
     listener: UnixListener,
+    roles: Roles,
     room: Arc<Semaphore>,
+    /// For callers without any role: they are told so, and hold up nobody.
+    strangers: Arc<Semaphore>,
     idle_time: Duration,
 }
 
 impl Peers {
-    pub fn new(listener: UnixListener, connections: usize, idle_time: Duration) -> Self {
+    pub fn new(
+        listener: UnixListener,
+        roles: Roles,
+        connections: usize,
+        idle_time: Duration,
+    ) -> Self {
         Self {
             listener,
+            roles,
             room: Arc::new(Semaphore::new(connections)),
+            strangers: Arc::new(Semaphore::new(MAX_STRANGERS)),
             idle_time,
         }
     }
@@ -38,28 +50,27 @@ impl Peers {
 
 impl Listener for Peers {
     type Io = Connection;
-    type Addr = Actor;
+    type Addr = Peer;
 
-    async fn accept(&mut self) -> (Connection, Actor) {
+    async fn accept(&mut self) -> (Connection, Peer) {
         let permit = Arc::clone(&self.room)
             .acquire_owned()
             .await
             .expect("the semaphore is never closed");
         loop {
             let accepted = self.listener.accept().await.and_then(|(stream, _)| {
-                let peer = stream.peer_cred()?;
-                Ok((
-                    stream,
-                    Actor {
-                        uid: peer.uid(),
-                        gid: peer.gid(),
-                        pid: peer.pid(),
-                    },
-                ))
+                let peer = Peer::of(&stream, &self.roles)?;
+                Ok((stream, peer))
             });
             match accepted {
-                Ok((stream, actor)) => {
-                    return (Connection::new(stream, permit, self.idle_time), actor);
+                Ok((stream, peer)) if peer.role.is_some() => {
+                    return (Connection::new(stream, permit, self.idle_time), peer);
+                }
+                Ok((stream, peer)) => {
+                    if let Ok(permit) = Arc::clone(&self.strangers).try_acquire_owned() {
+                        return (Connection::new(stream, permit, self.idle_time), peer);
+                    }
+                    tracing::warn!(peer = %peer.actor, "too many callers without a role: one is sent away");
                 }
                 Err(error) => {
                     tracing::warn!(%error, "no API connection");
@@ -69,12 +80,12 @@ impl Listener for Peers {
         }
     }
 
-    fn local_addr(&self) -> io::Result<Actor> {
+    fn local_addr(&self) -> io::Result<Peer> {
         Err(io::ErrorKind::Unsupported.into())
     }
 }
 
-impl Connected<IncomingStream<'_, Peers>> for Actor {
+impl Connected<IncomingStream<'_, Peers>> for Peer {
     fn connect_info(stream: IncomingStream<'_, Peers>) -> Self {
         *stream.remote_addr()
     }

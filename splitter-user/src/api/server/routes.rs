@@ -16,13 +16,16 @@ use serde::Deserialize;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::access;
+use super::peer::Peer;
 use super::reply::{Refusal, parse, too_large};
 use super::{MAX_BODY, REQUEST_TIME};
-use crate::api::Agent;
 use crate::api::types::{
-    Actor, ApiError, ChangeReply, ChangeRequest, Command, DrainTarget, DrainView, ErrorCode,
-    FindingList, FlowFilter, FlowList, MAX_FLOW_LIMIT, ServiceDocument, ServiceList, StatusView,
+    ApiError, AuditFilter, AuditList, ChangeReply, ChangeRequest, Command, DrainTarget, DrainView,
+    ErrorCode, FindingList, FlowFilter, FlowList, FreezeRequest, FreezeView, HistoryFilter,
+    HistoryList, MAX_FLOW_LIMIT, ServiceDocument, ServiceList, StatusView,
 };
+use crate::api::{Agent, Denied};
 
 /// Largest YAML of one `apply`.
 pub const MAX_YAML: usize = 1 << 20;
@@ -45,6 +48,28 @@ impl<A> Clone for Shared<A> {
     }
 }
 
+impl<A: Agent> Shared<A> {
+    /// Refuses what the caller's role does not cover, and has it noted if it would have changed something.
+    fn permit(
+        &self,
+        peer: Peer,
+        verb: &'static str,
+        target: String,
+        reason: Option<&String>,
+    ) -> Result<(), Refusal> {
+        access::check(peer, verb).map_err(|error| {
+            self.agent.refused(Denied {
+                verb: verb.to_owned(),
+                target,
+                reason: reason.cloned(),
+                actor: peer.actor,
+                error: error.clone(),
+            });
+            error.into()
+        })
+    }
+}
+
 pub fn router<A: Agent>(agent: Arc<A>, stop: CancellationToken) -> Router {
     Router::new()
         .route("/v1/changes", post(change::<A>))
@@ -54,6 +79,9 @@ pub fn router<A: Agent>(agent: Arc<A>, stop: CancellationToken) -> Router {
         .route("/v1/flows", get(flows::<A>))
         .route("/v1/status", get(status::<A>))
         .route("/v1/export", get(export::<A>))
+        .route("/v1/history", get(history::<A>))
+        .route("/v1/audit", get(audit::<A>))
+        .route("/v1/freeze", post(freeze::<A>))
         .route("/v1/doctor", get(doctor::<A>))
         .route("/v1/detach", post(detach::<A>))
         .fallback(unknown_path)
@@ -66,10 +94,17 @@ pub fn router<A: Agent>(agent: Arc<A>, stop: CancellationToken) -> Router {
 
 async fn change<A: Agent>(
     State(shared): State<Shared<A>>,
-    ConnectInfo(actor): ConnectInfo<Actor>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<ChangeReply>, Refusal> {
     let request: ChangeRequest = parse(body)?;
+    let command = &request.command;
+    shared.permit(
+        peer,
+        command.verb(),
+        command.target(),
+        request.reason.as_ref(),
+    )?;
     if let Command::Apply { yaml, origin } = &request.command
         && yaml.len() > MAX_YAML
     {
@@ -79,18 +114,24 @@ async fn change<A: Agent>(
         );
         return Err(Refusal::with_status(StatusCode::PAYLOAD_TOO_LARGE, message));
     }
-    let changes = to_its_end(async move { shared.agent.change(request, actor).await }).await?;
+    let changes = to_its_end(async move { shared.agent.change(request, peer.actor).await }).await?;
     Ok(Json(changes.into()))
 }
 
-async fn services<A: Agent>(State(shared): State<Shared<A>>) -> Result<Json<ServiceList>, Refusal> {
+async fn services<A: Agent>(
+    State(shared): State<Shared<A>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+) -> Result<Json<ServiceList>, Refusal> {
+    access::check(peer, "get")?;
     Ok(Json(shared.agent.services(None).await?.into()))
 }
 
 async fn service<A: Agent>(
     State(shared): State<Shared<A>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     Path(name): Path<String>,
 ) -> Result<Json<ServiceDocument>, Refusal> {
+    access::check(peer, "get")?;
     let found = shared.agent.services(Some(&name)).await?.into_iter().next();
     let service =
         found.ok_or_else(|| ApiError::not_found(format!("there is no service {name:?}")))?;
@@ -108,9 +149,11 @@ struct DrainQuery {
 
 async fn drain<A: Agent>(
     State(shared): State<Shared<A>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     Path(name): Path<String>,
     query: Result<Query<DrainQuery>, QueryRejection>,
 ) -> Result<Json<DrainView>, Refusal> {
+    access::check(peer, "get")?;
     let Query(query) = query?;
     let end = Instant::now() + Duration::from_secs(query.wait_seconds).min(LONG_POLL);
     loop {
@@ -127,8 +170,10 @@ async fn drain<A: Agent>(
 
 async fn flows<A: Agent>(
     State(shared): State<Shared<A>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     filter: Result<Query<FlowFilter>, QueryRejection>,
 ) -> Result<Json<FlowList>, Refusal> {
+    access::check(peer, "flows")?;
     let Query(filter) = filter?;
     if filter.limit > MAX_FLOW_LIMIT {
         let message = format!(
@@ -140,25 +185,70 @@ async fn flows<A: Agent>(
     Ok(Json(shared.agent.flows(filter).await?))
 }
 
-async fn status<A: Agent>(State(shared): State<Shared<A>>) -> Result<Json<StatusView>, Refusal> {
+async fn status<A: Agent>(
+    State(shared): State<Shared<A>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+) -> Result<Json<StatusView>, Refusal> {
+    access::check(peer, "status")?;
     Ok(Json(shared.agent.status().await?))
 }
 
-async fn export<A: Agent>(State(shared): State<Shared<A>>) -> Result<Response, Refusal> {
+async fn export<A: Agent>(
+    State(shared): State<Shared<A>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+) -> Result<Response, Refusal> {
+    access::check(peer, "export")?;
     let yaml = shared.agent.export().await?;
     Ok(([(header::CONTENT_TYPE, "application/yaml")], yaml).into_response())
 }
 
-async fn doctor<A: Agent>(State(shared): State<Shared<A>>) -> Result<Json<FindingList>, Refusal> {
+async fn history<A: Agent>(
+    State(shared): State<Shared<A>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    filter: Result<Query<HistoryFilter>, QueryRejection>,
+) -> Result<Json<HistoryList>, Refusal> {
+    access::check(peer, "history")?;
+    let Query(filter) = filter?;
+    Ok(Json(shared.agent.history(filter).await?))
+}
+
+async fn audit<A: Agent>(
+    State(shared): State<Shared<A>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    filter: Result<Query<AuditFilter>, QueryRejection>,
+) -> Result<Json<AuditList>, Refusal> {
+    access::check(peer, "audit")?;
+    let Query(filter) = filter?;
+    Ok(Json(shared.agent.audit(filter).await?))
+}
+
+async fn freeze<A: Agent>(
+    State(shared): State<Shared<A>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<FreezeView>, Refusal> {
+    let request: FreezeRequest = parse(body)?;
+    let verb = if request.frozen { "freeze" } else { "unfreeze" };
+    shared.permit(peer, verb, String::new(), request.reason.as_ref())?;
+    let view = to_its_end(async move { shared.agent.freeze(request, peer.actor).await }).await?;
+    Ok(Json(view))
+}
+
+async fn doctor<A: Agent>(
+    State(shared): State<Shared<A>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+) -> Result<Json<FindingList>, Refusal> {
+    access::check(peer, "doctor")?;
     let items = shared.agent.doctor().await?;
     Ok(Json(FindingList { items }))
 }
 
 async fn detach<A: Agent>(
     State(shared): State<Shared<A>>,
-    ConnectInfo(actor): ConnectInfo<Actor>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
 ) -> Result<Json<serde_json::Value>, Refusal> {
-    to_its_end(async move { shared.agent.detach(actor).await }).await?;
+    shared.permit(peer, "detach", String::new(), None)?;
+    to_its_end(async move { shared.agent.detach(peer.actor).await }).await?;
     Ok(Json(serde_json::json!({"kind": "Detached"})))
 }
 
@@ -218,3 +308,6 @@ async fn unknown_method(method: Method, uri: Uri) -> Refusal {
         ),
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -43,14 +43,58 @@ pub enum BindError {
     },
 }
 
-/// Listens on `path`, with mode 0660 for `group`, or 0600 without one.
+/// Whom the socket's file mode lets connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// Root alone: mode 0600.
+    Root,
+    /// Root and a group: mode 0660.
+    Group(u32),
+    /// Everybody, mode 0666: for roles by user and group. The file mode knows one group only; the server asks the kernel who
+    /// connected, and answers nobody without a role.
+    Everybody,
+}
+
+impl From<Option<u32>> for Door {
+    fn from(group: Option<u32>) -> Self {
+        group.map_or(Self::Root, Self::Group)
+    }
+}
+
+impl Door {
+    fn socket_mode(self) -> u32 {
+        match self {
+            Self::Root => 0o600,
+            Self::Group(_) => 0o660,
+            Self::Everybody => 0o666,
+        }
+    }
+
+    /// Everybody may see that there is a socket, unless a group is to have it.
+    fn directory_mode(self) -> u32 {
+        match self {
+            Self::Group(_) => 0o750,
+            Self::Root | Self::Everybody => 0o755,
+        }
+    }
+
+    fn group(self) -> Option<Gid> {
+        match self {
+            Self::Group(gid) => Some(Gid::from_raw(gid)),
+            Self::Root | Self::Everybody => None,
+        }
+    }
+}
+
+/// Listens on `path`, with the mode that `door` asks for.
 ///
 /// Missing directories are made (the last one 0750 and of the group; 0755 without one). A stale socket is removed, but only if
 /// nobody answers on it. The socket never has a wider mode than the final one, not even for a moment.
 ///
 /// # Errors
 /// When another agent answers there, something else has that name, or the system refuses.
-pub fn bind(path: &Path, group: Option<u32>) -> Result<UnixListener, BindError> {
+pub fn bind(path: &Path, door: impl Into<Door>) -> Result<UnixListener, BindError> {
+    let door = door.into();
     let failed = |action| {
         move |source: io::Error| BindError::System {
             path: path.to_owned(),
@@ -58,7 +102,7 @@ pub fn bind(path: &Path, group: Option<u32>) -> Result<UnixListener, BindError> 
             source,
         }
     };
-    make_directory(path, group).map_err(failed("make its directory"))?;
+    make_directory(path, door).map_err(failed("make its directory"))?;
     remove_stale(path)?;
 
     let address = SocketAddrUnix::new(path)
@@ -68,12 +112,12 @@ pub fn bind(path: &Path, group: Option<u32>) -> Result<UnixListener, BindError> 
     rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR)
         .map_err(|errno| failed("set its mode")(errno.into()))?;
     rustix::net::bind(&socket, &address).map_err(|errno| failed("bind it")(errno.into()))?;
-    if let Some(gid) = group {
-        rustix::fs::chown(path, None, Some(Gid::from_raw(gid)))
+    if let Some(group) = door.group() {
+        rustix::fs::chown(path, None, Some(group))
             .map_err(|errno| failed("give it to its group")(errno.into()))?;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))
-            .map_err(failed("set its mode"))?;
     }
+    let mode = std::fs::Permissions::from_mode(door.socket_mode());
+    std::fs::set_permissions(path, mode).map_err(failed("set its mode"))?;
     rustix::net::listen(&socket, BACKLOG).map_err(|errno| failed("listen on it")(errno.into()))?;
     UnixListener::from_std(std::os::unix::net::UnixListener::from(socket))
         .map_err(failed("listen on it"))
@@ -116,7 +160,7 @@ fn stream_socket() -> rustix::io::Result<OwnedFd> {
     rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
 }
 
-fn make_directory(path: &Path, group: Option<u32>) -> io::Result<()> {
+fn make_directory(path: &Path, door: Door) -> io::Result<()> {
     let Some(directory) = path
         .parent()
         .filter(|directory| !directory.as_os_str().is_empty())
@@ -129,13 +173,13 @@ fn make_directory(path: &Path, group: Option<u32>) -> io::Result<()> {
     if let Some(above) = directory.parent() {
         std::fs::create_dir_all(above)?;
     }
-    let mode = if group.is_some() { 0o750 } else { 0o755 };
+    let mode = door.directory_mode();
     match std::fs::DirBuilder::new().mode(mode).create(directory) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
         made => made?,
     }
-    if let Some(gid) = group {
-        rustix::fs::chown(directory, None, Some(Gid::from_raw(gid)))?;
+    if let Some(group) = door.group() {
+        rustix::fs::chown(directory, None, Some(group))?;
     }
     // Again: the process's umask took bits away.
     std::fs::set_permissions(directory, std::fs::Permissions::from_mode(mode))

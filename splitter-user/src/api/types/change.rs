@@ -117,6 +117,21 @@ impl Command {
     }
 }
 
+impl Command {
+    /// What it is to act on, for the audit: a service, `release/NAME`, or where resources came from.
+    pub fn target(&self) -> String {
+        match self {
+            Self::Apply { origin, .. } => origin.clone(),
+            Self::Delete { service, .. }
+            | Self::Drain { service, .. }
+            | Self::Ready { service, .. } => service.clone(),
+            Self::SetWeight { target, .. }
+            | Self::Cutover { target, .. }
+            | Self::Undo { target, .. } => target.to_string(),
+        }
+    }
+}
+
 /// What a change did to one service, or with `dry_run` would do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "camelCase")]

@@ -40,6 +40,10 @@ async fn each_refusal_has_its_exit_code_and_prints_all_details() {
             "doctor",
             "detach",
             "version",
+            "history",
+            "audit",
+            "freeze",
+            "unfreeze",
         ] {
             let ran = ctl(&running.socket, line).await;
             assert_eq!(ran.code, exit, "{line}");
@@ -107,8 +111,7 @@ async fn wrong_usage_is_exit_1_and_reaches_nobody() {
 #[tokio::test]
 async fn verbs_and_flags_of_later_versions_say_so() {
     let running = Running::start(Fake::default());
-    let verbs = "start pause resume promote skip goto approve reject abort retry analysis plan explain which history audit freeze \
-                 unfreeze completions events top capture import diff lint maint quarantine";
+    let verbs = "start pause resume promote skip goto approve reject abort retry analysis plan explain which completions events top capture import diff lint maint quarantine";
     for verb in verbs.split_whitespace() {
         let ran = ctl(&running.socket, &format!("{verb} web --full -o json 5")).await;
         assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{verb}");
@@ -153,7 +156,7 @@ async fn help_is_data_lists_what_works_and_gives_examples() {
         assert!(ran.out.contains(part), "{}", ran.out);
     }
     assert!(
-        !ran.out.contains("promote") && !ran.out.contains("freeze"),
+        !ran.out.contains("promote") && !ran.out.contains("capture"),
         "{}",
         ran.out
     );
@@ -169,6 +172,10 @@ async fn help_is_data_lists_what_works_and_gives_examples() {
         "describe",
         "flows",
         "status",
+        "history",
+        "audit",
+        "freeze",
+        "unfreeze",
     ] {
         let ran = ctl(&running.socket, &format!("{verb} --help")).await;
         assert_eq!(ran.code, 0);
