@@ -46,6 +46,13 @@ pub trait Agent: Send + Sync + 'static {
     /// Everything needed to have the same split elsewhere, as YAML.
     fn export(&self) -> impl Future<Output = Result<String, ApiError>> + Send;
 
+    /// The same with slots and secret, of all services or one: what `import` takes.
+    fn export_state(
+        &self,
+        service: Option<String>,
+        actor: Actor,
+    ) -> impl Future<Output = Result<String, ApiError>> + Send;
+
     /// What the agent can check of itself and its host.
     fn doctor(&self) -> impl Future<Output = Result<Vec<Finding>, ApiError>> + Send;
 

@@ -19,6 +19,7 @@ mod format;
 mod freeze;
 mod get;
 mod history;
+mod import;
 mod later;
 mod ready;
 mod set_weight;
@@ -99,6 +100,7 @@ enum Verb {
     Apply(apply::Args),
     Delete(delete::Args),
     Export(export::Args),
+    Import(import::Args),
     Get(get::Args),
     Describe(describe::Args),
     SetWeight(set_weight::Args),
@@ -199,6 +201,7 @@ impl Verb {
             Self::Apply(args) => apply::run(args, session).await,
             Self::Delete(args) => delete::run(args, session).await,
             Self::Export(args) => export::run(args, session).await,
+            Self::Import(args) => import::run(args, session).await,
             Self::Get(args) => get::run(args, session).await,
             Self::Describe(args) => describe::run(args, session).await,
             Self::SetWeight(args) => set_weight::run(args, session).await,

@@ -2,6 +2,7 @@
 
 mod apply;
 mod drain;
+mod import;
 mod service;
 mod shift;
 mod undo;
@@ -23,6 +24,8 @@ pub struct Plan {
     pub touched: Vec<String>,
     /// Services that go.
     pub deleted: Vec<String>,
+    /// What splits are keyed with from then on; none: as before.
+    pub secret: Option<[u8; 32]>,
     /// Numbers change: of what comes, or goes at once.
     pub numbers: bool,
     /// Listeners, tracks or backends change, or which backends may take new flows: more than splits.
@@ -57,6 +60,7 @@ pub fn plan(
         concerned: Vec::new(),
         warnings: BTreeMap::new(),
     };
+    let mut secret = None;
     match command {
         Command::Apply { yaml, origin } => apply::apply(&mut draft, yaml, origin)?,
         Command::Delete { service, now } => apply::delete(&mut draft, service, *now)?,
@@ -72,6 +76,7 @@ pub fn plan(
             timeout,
         } => drain::drain(&mut draft, service, what, *timeout, now)?,
         Command::Ready { service, what } => drain::ready(&mut draft, service, what)?,
+        Command::Import { text } => secret = Some(import::import(&mut draft, text)?),
     }
     let Draft {
         concerned,
@@ -82,6 +87,7 @@ pub fn plan(
         next,
         touched: Vec::new(),
         deleted: Vec::new(),
+        secret,
         numbers: false,
         layout: false,
         changes: Vec::new(),
@@ -90,6 +96,8 @@ pub fn plan(
         let before = world.services.get(&name);
         let after = plan.next.services.get_mut(&name);
         match (before, after) {
+            // It brings its generations along.
+            (None, Some(_)) if secret.is_some() => plan.touched.push(name.clone()),
             (before, Some(after)) if before != Some(&*after) => {
                 after.generation = before.map_or(1, |before| before.generation + 1);
                 if before.is_none_or(|before| !before.split.same_as(&after.split)) {
@@ -208,6 +216,7 @@ pub fn check_generation(
     };
     let names: Vec<String> = match command {
         Command::Apply { yaml, .. } => crate::resource::names(yaml),
+        Command::Import { .. } => Vec::new(),
         Command::Delete { service, .. }
         | Command::Drain { service, .. }
         | Command::Ready { service, .. } => {

@@ -3,6 +3,7 @@
 
 mod freeze;
 mod ids;
+mod portable;
 mod service;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use freeze::Freeze;
 pub use ids::{IdState, Ids, IdsFull};
+pub use portable::{HostState, PortableError, hex, secret_from_hex};
 pub use service::{ANCHORS, Anchor, Drain, ServiceState, Split, SplitFate, UNPLACED};
 
 use crate::model::{self, FlowTimes, Listener, Mode};

@@ -7,6 +7,7 @@
 mod annals;
 mod execute;
 mod grace;
+mod import;
 mod observe;
 mod policy;
 mod pools;
@@ -71,6 +72,8 @@ pub enum Request {
     Refused(Box<Refusal>),
     /// The data plane is to be removed: whether it may be, and noted.
     BeginDetach(Actor, Answer<()>),
+    /// The same with slots and secret, of all services or one.
+    ExportState(Option<String>, Actor, Answer<String>),
     /// How a drain stands.
     Drain(String, DrainTarget, Answer<DrainView>),
     /// Figures for metrics.
@@ -307,6 +310,9 @@ impl<D: DataPlane + 'static> Writer<D> {
             Request::Flows(filter, answer) => drop(answer.send(self.flow_list(&filter))),
             Request::Status(answer) => drop(answer.send(Ok(self.status()))),
             Request::Export(answer) => drop(answer.send(self.export())),
+            Request::ExportState(service, actor, answer) => {
+                drop(answer.send(self.export_state(service.as_deref(), actor)))
+            }
             Request::History(filter, answer) => drop(answer.send(self.history(&filter))),
             Request::Audit(filter, answer) => drop(answer.send(self.audit_list(&filter))),
             Request::Freeze(request, actor, answer) => {

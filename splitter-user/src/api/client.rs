@@ -170,6 +170,19 @@ impl Client {
             .await
     }
 
+    /// The same with slots and secret, of all services or one: what `import` takes.
+    ///
+    /// # Errors
+    /// What the agent answers, or that it does not.
+    pub async fn export_state(&self, service: Option<&str>) -> Result<String, ApiError> {
+        let mut url = url(&["export"]);
+        url.query_pairs_mut()
+            .append_pair("withSecret", "true")
+            .extend_pairs(service.iter().map(|service| ("service", service)));
+        let response = self.send(self.http.get(url)).await?;
+        response.text().await.map_err(|error| self.broken(&error))
+    }
+
     /// What the agent finds of itself and its host.
     ///
     /// # Errors

@@ -119,6 +119,10 @@ impl Agent for Fake {
         self.answer("apiVersion: splitter/v1\nkind: Service\n".to_owned())
     }
 
+    async fn export_state(&self, _: Option<String>, _: Actor) -> Result<String, ApiError> {
+        self.answer("apiVersion: splitter/v1\nkind: HostState\nsecret: 0f\n".to_owned())
+    }
+
     async fn doctor(&self) -> Result<Vec<Finding>, ApiError> {
         self.answer(self.findings.lock().unwrap().clone())
     }

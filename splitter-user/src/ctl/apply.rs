@@ -37,7 +37,8 @@ pub async fn run(args: Args, mut session: Session<'_, '_>) -> Outcome {
     Ok(DONE)
 }
 
-fn read(file: &str, session: &mut Session<'_, '_>) -> Result<String, Failure> {
+/// A file of bounded size, or stdin.
+pub fn read(file: &str, session: &mut Session<'_, '_>) -> Result<String, Failure> {
     let refused = |error: std::io::Error| Failure::Refused(format!("{file}: {error}"));
     let mut text = Vec::new();
     // One byte more than allowed, to see that there is more.

@@ -7,7 +7,6 @@ const VERBS: &[(&str, &[&str])] = &[
     (
         "histories, policies and life of backends",
         &[
-            "import",
             "diff",
             "lint",
             "explain",

@@ -168,6 +168,16 @@ impl Agent for Daemon {
         self.writer.ask(Request::Export).await
     }
 
+    async fn export_state(
+        &self,
+        service: Option<String>,
+        actor: Actor,
+    ) -> Result<String, ApiError> {
+        self.writer
+            .ask(|answer| Request::ExportState(service, actor, answer))
+            .await
+    }
+
     async fn doctor(&self) -> Result<Vec<Finding>, ApiError> {
         let services = self
             .writer

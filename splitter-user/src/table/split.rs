@@ -18,12 +18,14 @@
 //! the same split, however their tracks are numbered.
 
 mod rearrange;
+mod runs;
 mod slots;
 
 use crate::model::MAX_TRACKS;
 use crate::share::apportion;
 use rearrange::rearrange;
 
+pub use runs::RunsError;
 pub use slots::{SLOTS, Slots, SlotsError};
 
 /// [`SLOTS`] as a count.

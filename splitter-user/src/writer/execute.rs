@@ -54,6 +54,7 @@ impl<D: DataPlane + 'static> Writer<D> {
         if plan.layout {
             sync::check_pairs(&plan.next)?;
         }
+        self.check_secret(&plan)?;
         self.note_unpinned(&mut plan);
         self.note_gateways(&mut plan);
         if request.dry_run {
@@ -75,11 +76,16 @@ impl<D: DataPlane + 'static> Writer<D> {
             .needs_flip(&plan)
             .then(|| self.next_flip())
             .transpose()?;
-        let took = match flip {
-            Some(flip) => Some(self.flip_to(&plan, &flip, audit)?),
-            None => {
-                self.without_flip(&plan, audit)?;
-                None
+        let secret = self.take_secret(&plan)?;
+        let done = match &flip {
+            Some(flip) => self.flip_to(&plan, flip, audit).map(Some),
+            None => self.without_flip(&plan, audit).map(|()| None),
+        };
+        let took = match done {
+            Ok(took) => took,
+            Err(error) => {
+                self.put_back(secret);
+                return Err(error);
             }
         };
         let nanoseconds = took.map(|took| u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
@@ -146,6 +152,12 @@ impl<D: DataPlane + 'static> Writer<D> {
                 ));
             }
             after.split.table = u8::try_from(table).unwrap_or(0);
+            if before.is_none()
+                && let Some(anchor) = after.anchors.first_mut()
+            {
+                // It came with the service; all other tables are free.
+                anchor.split.table = u8::try_from((table + 1) % TABLES).unwrap_or(0);
+            }
         }
         Ok(())
     }

@@ -59,6 +59,7 @@ impl<D: DataPlane + 'static> Writer<D> {
             observe: observe::Observations::default(),
             conditions: BTreeMap::new(),
         };
+        writer.recall_secret()?;
         let unsure = writer.settle_journal(adopted)?;
         let blank = writer.store.committed()?.is_none()
             && unsure.is_none()

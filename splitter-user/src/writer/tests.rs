@@ -506,5 +506,6 @@ fn the_first_flows_of_a_change_outlive_a_scan_that_began_before_it() {
 
 mod anchors;
 mod faults;
+mod import;
 mod modes;
 mod policy;

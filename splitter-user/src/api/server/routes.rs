@@ -105,12 +105,17 @@ async fn change<A: Agent>(
         command.target(),
         request.reason.as_ref(),
     )?;
-    if let Command::Apply { yaml, origin } = &request.command
-        && yaml.len() > MAX_YAML
-    {
+    let (text, from, fix) = match &request.command {
+        Command::Apply { yaml, origin } => {
+            (yaml.as_str(), origin.as_str(), "apply fewer resources")
+        }
+        Command::Import { text } => (text.as_str(), "import", "export the services one by one"),
+        _ => ("", "", ""),
+    };
+    if text.len() > MAX_YAML {
         let message = format!(
-            "{origin}: {} bytes of YAML; at most {MAX_YAML} at once, apply fewer resources",
-            yaml.len()
+            "{from}: {} bytes of YAML; at most {MAX_YAML} at once, {fix}",
+            text.len()
         );
         return Err(Refusal::with_status(StatusCode::PAYLOAD_TOO_LARGE, message));
     }
@@ -193,12 +198,41 @@ async fn status<A: Agent>(
     Ok(Json(shared.agent.status().await?))
 }
 
+/// What to export.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ExportQuery {
+    #[serde(default)]
+    with_secret: bool,
+    service: Option<String>,
+}
+
 async fn export<A: Agent>(
     State(shared): State<Shared<A>>,
     ConnectInfo(peer): ConnectInfo<Peer>,
+    query: Result<Query<ExportQuery>, QueryRejection>,
 ) -> Result<Response, Refusal> {
-    access::check(peer, "export")?;
-    let yaml = shared.agent.export().await?;
+    let Query(query) = query?;
+    let yaml = match query {
+        ExportQuery {
+            with_secret: true,
+            service,
+        } => {
+            let target = service.clone().unwrap_or_default();
+            shared.permit(peer, "export --with-secret", target, None)?;
+            shared.agent.export_state(service, peer.actor).await?
+        }
+        ExportQuery {
+            with_secret: false,
+            service: Some(_),
+        } => {
+            return Err(ApiError::refused("service is for withSecret=true alone").into());
+        }
+        ExportQuery { .. } => {
+            access::check(peer, "export")?;
+            shared.agent.export().await?
+        }
+    };
     Ok(([(header::CONTENT_TYPE, "application/yaml")], yaml).into_response())
 }
 

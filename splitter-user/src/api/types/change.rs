@@ -100,6 +100,11 @@ pub enum Command {
         /// The track or backend.
         what: DrainTarget,
     },
+    /// Put services in force as another host had them, slot for slot.
+    Import {
+        /// A document of kind HostState.
+        text: String,
+    },
 }
 
 impl Command {
@@ -113,6 +118,7 @@ impl Command {
             Self::Undo { .. } => "undo",
             Self::Drain { .. } => "drain",
             Self::Ready { .. } => "ready",
+            Self::Import { .. } => "import",
         }
     }
 }
@@ -122,6 +128,7 @@ impl Command {
     pub fn target(&self) -> String {
         match self {
             Self::Apply { origin, .. } => origin.clone(),
+            Self::Import { .. } => String::new(),
             Self::Delete { service, .. }
             | Self::Drain { service, .. }
             | Self::Ready { service, .. } => service.clone(),

@@ -1,4 +1,4 @@
-//! history, audit, freeze and unfreeze.
+//! history, audit, freeze and unfreeze, export and import.
 
 use serde_json::json;
 
@@ -93,4 +93,49 @@ async fn freeze_and_unfreeze_say_what_holds_from_then_on() {
     );
     let ran = ctl(&running.socket, "unfreeze").await;
     assert_eq!(ran.out, "not frozen: changes are possible\n");
+}
+
+#[tokio::test]
+async fn the_secret_goes_to_no_terminal_and_into_private_files() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let running = Running::start(Fake::default());
+    let ran = super::ctl_with(&running.socket, "export --with-secret", |around| {
+        around.terminal = true;
+    })
+    .await;
+    assert_eq!((ran.code, ran.out.as_str()), (1, ""));
+    assert!(ran.err.contains("--file"), "{}", ran.err);
+    let ran = super::ctl_with(&running.socket, "export --with-secret --file -", |around| {
+        around.terminal = true;
+    })
+    .await;
+    assert!(ran.code == 0 && ran.out.contains("secret:"));
+    let ran = ctl(&running.socket, "export --with-secret").await;
+    assert!(ran.code == 0 && ran.out.contains("kind: HostState"));
+
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("host.yaml");
+    std::fs::write(&file, "readable by all").unwrap();
+    let line = format!(
+        "export --with-secret --service web --file {}",
+        file.display()
+    );
+    let ran = ctl(&running.socket, &line).await;
+    assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (0, "", ""));
+    let mode = std::fs::metadata(&file).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode, 0o600);
+    assert!(
+        std::fs::read_to_string(&file)
+            .unwrap()
+            .contains("HostState")
+    );
+    let names: Vec<_> = std::fs::read_dir(directory.path()).unwrap().collect();
+    assert_eq!(names.len(), 1, "nothing else is left");
+
+    let line = format!("import -f {} --dry-run", file.display());
+    assert_eq!(ctl(&running.socket, &line).await.code, 0);
+    let asked = super::last_command(&running);
+    assert!(
+        matches!(&asked, crate::api::types::Command::Import { text } if text.contains("HostState"))
+    );
 }

@@ -49,6 +49,11 @@ fn asks() -> Vec<(&'static str, Ask)> {
             change(json!({"apply": {"yaml": "a: b", "origin": "-"}})),
         ),
         ("delete", change(json!({"delete": {"service": "web"}}))),
+        ("import", change(json!({"import": {"text": "a: b"}}))),
+        (
+            "export --with-secret",
+            Ask::Get("/v1/export?withSecret=true&service=web"),
+        ),
         ("freeze", Ask::Post("/v1/freeze", json!({"frozen": true}))),
         (
             "unfreeze",
@@ -86,7 +91,7 @@ async fn each_role_may_do_what_the_table_says_and_nothing_else() {
     ] {
         for (verb, ask) in asks() {
             let agent = Arc::new(Fake::default());
-            let reads = matches!(ask, Ask::Get(_));
+            let reads = needed(verb) == Role::Viewer;
             let (status, body) = answer(&agent, role, ask).await;
             if role.is_some_and(|role| role >= needed(verb)) {
                 assert_eq!(status, 200, "{role:?} {verb}: {body}");
@@ -121,11 +126,9 @@ fn every_verb_is_in_the_table_once_and_readers_change_nothing() {
     for (verb, ask) in asks() {
         let rows = NEEDS.iter().filter(|(of, _)| *of == verb).count();
         assert_eq!(rows, 1, "{verb}");
-        assert_eq!(
-            matches!(ask, Ask::Get(_)),
-            needed(verb) == Role::Viewer,
-            "{verb}"
-        );
+        if let Ask::Post(..) = ask {
+            assert!(needed(verb) > Role::Viewer, "{verb}");
+        }
     }
     assert_eq!(needed("something new"), Role::Admin);
 }
