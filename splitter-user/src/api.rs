@@ -11,9 +11,9 @@ pub mod types;
 use std::future::Future;
 
 use types::{
-    Actor, ApiError, AuditFilter, AuditList, Change, ChangeRequest, DrainTarget, DrainView,
-    Finding, FlowFilter, FlowList, FreezeRequest, FreezeView, HistoryFilter, HistoryList,
-    ServiceView, StatusView,
+    Actor, ApiError, AuditFilter, AuditList, Change, ChangeRequest, DiffRequest, DiffView,
+    DrainTarget, DrainView, Finding, FlowFilter, FlowList, FreezeRequest, FreezeView,
+    HistoryFilter, HistoryList, ServiceView, StatusView,
 };
 
 /// Something that a caller's role does not cover.
@@ -46,7 +46,11 @@ pub trait Agent: Send + Sync + 'static {
     /// Everything needed to have the same split elsewhere, as YAML.
     fn export(&self) -> impl Future<Output = Result<String, ApiError>> + Send;
 
-    /// The same with slots and secret, of all services or one: what `import` takes.
+    /// A text compared with what is in force and what was applied last.
+    fn diff(&self, request: DiffRequest)
+    -> impl Future<Output = Result<DiffView, ApiError>> + Send;
+
+    /// The resources with slots and secret, of all services or one: what `import` takes.
     fn export_state(
         &self,
         service: Option<String>,

@@ -7,10 +7,12 @@ mod apply;
 mod audit;
 mod backend_setup;
 mod changing;
+mod completions;
 mod cutover;
 mod delete;
 mod describe;
 mod detach;
+mod diff;
 mod doctor;
 mod drain;
 mod export;
@@ -21,6 +23,7 @@ mod get;
 mod history;
 mod import;
 mod later;
+mod lint;
 mod ready;
 mod set_weight;
 mod status;
@@ -99,6 +102,8 @@ struct Global {
 enum Verb {
     Apply(apply::Args),
     Delete(delete::Args),
+    Diff(diff::Args),
+    Lint(lint::Args),
     Export(export::Args),
     Import(import::Args),
     Get(get::Args),
@@ -118,6 +123,7 @@ enum Verb {
     BackendSetup(Box<backend_setup::Args>),
     Detach(detach::Args),
     Version(version::Args),
+    Completions(completions::Args),
 }
 
 /// What a verb works with.
@@ -164,6 +170,12 @@ const TIMED_OUT: u8 = 4;
 /// A person is needed.
 const PERSON_NEEDED: u8 = 5;
 
+/// The command line as clap knows it, without what comes later.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// Runs one command line, the program's name first, and returns its exit code.
 pub async fn run(
     arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
@@ -200,6 +212,8 @@ impl Verb {
         match self {
             Self::Apply(args) => apply::run(args, session).await,
             Self::Delete(args) => delete::run(args, session).await,
+            Self::Diff(args) => diff::run(args, session).await,
+            Self::Lint(args) => lint::run(&args, session),
             Self::Export(args) => export::run(args, session).await,
             Self::Import(args) => import::run(args, session).await,
             Self::Get(args) => get::run(args, session).await,
@@ -219,6 +233,7 @@ impl Verb {
             Self::BackendSetup(args) => backend_setup::run(&args, session),
             Self::Detach(args) => detach::run(args, session).await,
             Self::Version(args) => version::run(args, session).await,
+            Self::Completions(args) => completions::run(&args, session),
         }
     }
 }

@@ -1,9 +1,12 @@
 //! The agent's life: start, serve, end. Ending leaves the data plane running.
 
 mod agent;
+mod arguments;
 mod names;
 mod resources;
 mod start;
+
+pub use arguments::{Arguments, Part};
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

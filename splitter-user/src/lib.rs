@@ -12,6 +12,7 @@ pub mod doctor;
 pub mod host;
 pub mod interface;
 pub mod loader;
+pub mod manual;
 pub mod model;
 pub mod nexthop;
 pub mod plan;

@@ -1,6 +1,7 @@
 //! From a command and what is in force to what will be: pure, and all errors before anything moves.
 
 mod apply;
+mod difference;
 mod drain;
 mod import;
 mod service;
@@ -13,6 +14,8 @@ use crate::api::types::{ApiError, Change, Command, Target};
 use crate::model::Weight;
 use crate::state::{ServiceState, World};
 
+use apply::Reach;
+pub use difference::difference;
 pub use drain::find_backend;
 
 /// What a command comes to.
@@ -63,7 +66,17 @@ pub fn plan(
     let mut secret = None;
     match command {
         Command::Apply { yaml, origin } => apply::apply(&mut draft, yaml, origin)?,
-        Command::Delete { service, now } => apply::delete(&mut draft, service, *now)?,
+        Command::ApplyAndPrune { yaml, origin } => {
+            apply::apply_and_prune(&mut draft, yaml, origin)?;
+        }
+        Command::Delete { service, now } => {
+            let reach = if *now {
+                Reach::AllFlows
+            } else {
+                Reach::NewFlows
+            };
+            apply::delete(&mut draft, service, reach)?;
+        }
         Command::SetWeight { target, weights } => shift::set_weight(&mut draft, target, weights)?,
         Command::Cutover { target, to } => shift::cutover(&mut draft, target, to)?,
         Command::Undo {
@@ -215,7 +228,9 @@ pub fn check_generation(
         return Ok(());
     };
     let names: Vec<String> = match command {
-        Command::Apply { yaml, .. } => crate::resource::names(yaml),
+        Command::Apply { yaml, .. } | Command::ApplyAndPrune { yaml, .. } => {
+            crate::resource::names(yaml)
+        }
         Command::Import { .. } => Vec::new(),
         Command::Delete { service, .. }
         | Command::Drain { service, .. }

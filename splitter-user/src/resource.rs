@@ -6,6 +6,8 @@
 
 mod export;
 mod fields;
+mod fields_of;
+mod lint;
 mod places;
 mod service;
 mod track;
@@ -20,6 +22,8 @@ use fields::{Field, Fields, Known};
 use places::Places;
 
 pub use export::render;
+pub use fields_of::fields_of;
+pub use lint::{Lint, lint};
 
 const DOCUMENT: Known = Known {
     now: &["apiVersion", "kind", "metadata", "spec"],

@@ -1,6 +1,7 @@
 //! What is in force on this host: services, their splits, and who has which number of the data
 //! plane. A value; the writer holds the current one, a plan makes the next one.
 
+mod applied;
 mod freeze;
 mod ids;
 mod portable;
@@ -11,6 +12,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+pub use applied::Applied;
 pub use freeze::Freeze;
 pub use ids::{IdState, Ids, IdsFull};
 pub use portable::{HostState, PortableError, hex, secret_from_hex};
@@ -75,6 +77,8 @@ pub struct World {
     pub listener_services: BTreeMap<u16, BTreeSet<String>>,
     /// How long flows of deleted backends may be silent.
     pub former_times: BTreeMap<u16, FlowTimes>,
+    /// The last apply of each service.
+    pub applied: BTreeMap<String, Applied>,
 }
 
 impl World {
@@ -88,6 +92,7 @@ impl World {
             backend_ids: Ids::new(backends),
             listener_services: BTreeMap::new(),
             former_times: BTreeMap::new(),
+            applied: BTreeMap::new(),
         }
     }
 

@@ -93,6 +93,25 @@ impl Store {
             .map_err(|error| self.context.sqlite("store a value", error))
     }
 
+    /// The values whose keys begin with `prefix`.
+    pub fn metas(&self, prefix: &str) -> Result<Vec<(String, String)>, StoreError> {
+        read::metas(&self.connection, prefix)
+            .map_err(|error| self.context.sqlite("read values", error))
+    }
+
+    /// Stores values under their keys, all or none, synced; an empty value forgets its key.
+    pub fn set_metas(&mut self, values: &[(String, String)]) -> Result<(), StoreError> {
+        let context = &self.context;
+        let doing = |error| context.sqlite("store values", error);
+        let transaction = self.connection.transaction().map_err(doing)?;
+        values
+            .iter()
+            .try_for_each(|(key, value)| write::put_meta(&transaction, key, value))
+            .and_then(|()| write::drop_empty_metas(&transaction))
+            .map_err(doing)?;
+        transaction.commit().map_err(doing)
+    }
+
     /// Stores `value` under `key` with a line of audit, both or none, synced.
     pub fn set_meta_and_note(
         &mut self,

@@ -5,6 +5,7 @@
 //! journal: committed -> answer. What has to wait for packets in flight waits after the flip.
 
 mod annals;
+mod applied;
 mod execute;
 mod grace;
 mod import;
@@ -27,13 +28,14 @@ use splitter_ebpf::abi::{ROWS, TABLES};
 use tokio::sync::{oneshot, watch};
 
 use crate::api::types::{
-    Actor, ApiError, AuditFilter, AuditList, Change, ChangeRequest, Condition, DrainTarget,
-    DrainView, FlowFilter, FlowList, FlowTableView, FreezeRequest, FreezeView, HistoryFilter,
-    HistoryList, LimitsView, ServiceStatus, ServiceView,
+    Actor, ApiError, AuditFilter, AuditList, Change, ChangeRequest, Condition, DiffRequest,
+    DiffView, DrainTarget, DrainView, FlowFilter, FlowList, FlowTableView, FreezeRequest,
+    FreezeView, HistoryFilter, HistoryList, LimitsView, ServiceStatus, ServiceView,
 };
 use crate::config::Nat;
 use crate::dataplane::{DataPlane, PlaneError};
 use crate::nexthop::NextHops;
+use crate::plan::difference;
 use crate::state::{Freeze, World};
 use crate::store::{Store, StoreError};
 use crate::table::maglev::Member;
@@ -62,6 +64,8 @@ pub enum Request {
     Status(Answer<PlaneStatus>),
     /// Everything in force, as YAML.
     Export(Answer<String>),
+    /// A text compared with what is in force.
+    Diff(Box<DiffRequest>, Answer<DiffView>),
     /// Generations of services.
     History(HistoryFilter, Answer<HistoryList>),
     /// Requests to change something.
@@ -312,6 +316,9 @@ impl<D: DataPlane + 'static> Writer<D> {
             Request::Export(answer) => drop(answer.send(self.export())),
             Request::ExportState(service, actor, answer) => {
                 drop(answer.send(self.export_state(service.as_deref(), actor)))
+            }
+            Request::Diff(request, answer) => {
+                drop(answer.send(difference(&self.world, &request, now_ms())))
             }
             Request::History(filter, answer) => drop(answer.send(self.history(&filter))),
             Request::Audit(filter, answer) => drop(answer.send(self.audit_list(&filter))),

@@ -2,7 +2,7 @@
 
 use std::env::consts::ARCH;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use crate::build::{Profile, build};
 use crate::workspace;
 
-/// Packs the release binaries, the unit file, the example configuration and the licences into target/dist
+/// Packs the release binaries, the unit file, the example configuration, man pages, completions and the licences into target/dist
 #[derive(Debug, clap::Args)]
 pub struct Arguments {}
 
@@ -44,6 +44,12 @@ pub fn run(_: &Arguments) -> Result<()> {
         for binary in ["splitterd", "splitterctl"] {
             place(&workspace::release_binary(binary)?, &folder.join("bin"))?;
         }
+        let manual = crate::man::write(&dist.join("manual"))?;
+        for below in ["man", "completions"] {
+            for file in files(&manual.join(below))? {
+                place(&file, &folder.join("share").join(below))?;
+            }
+        }
         for (file, below) in FILES {
             place(&root.join(file), &folder.join(below))?;
         }
@@ -52,6 +58,14 @@ pub fn run(_: &Arguments) -> Result<()> {
         println!("    {}", archive.display());
         Ok(())
     })
+}
+
+/// The files of a folder.
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries =
+        fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let files = entries.map(|entry| Ok(entry?.path()));
+    files.collect()
 }
 
 fn place(file: &Path, folder: &Path) -> Result<()> {

@@ -8,6 +8,7 @@ mod fuzz;
 mod kernels;
 mod lint;
 mod load;
+mod man;
 mod privilege;
 mod setup;
 mod test;
@@ -19,7 +20,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Set-up, build, load, demo, test, lint, bench, verifier, fuzz and dist of the splitter.
+/// Set-up, build, load, demo, test, lint, bench, verifier, fuzz, man and dist of the splitter.
 ///
 /// A newcomer needs two of them: `cargo xtask demo` shows what it does, `cargo xtask test` shows that it does it.
 #[derive(Debug, Parser)]
@@ -40,6 +41,7 @@ enum Verb {
     Bench(bench::Arguments),
     Verifier(verifier::Arguments),
     Fuzz(fuzz::Arguments),
+    Man(man::Arguments),
     Dist(dist::Arguments),
 }
 
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         Verb::Bench(arguments) => bench::run(&arguments),
         Verb::Verifier(arguments) => verifier::run(&arguments),
         Verb::Fuzz(arguments) => fuzz::run(&arguments),
+        Verb::Man(arguments) => man::run(&arguments),
         Verb::Dist(arguments) => dist::run(&arguments),
     };
     match result {

@@ -9,9 +9,9 @@ use reqwest::{RequestBuilder, Response, Url};
 use serde::de::DeserializeOwned;
 
 use super::types::{
-    ApiError, AuditFilter, AuditList, ChangeReply, ChangeRequest, DrainTarget, DrainView,
-    ErrorBody, ErrorCode, FindingList, FlowFilter, FlowList, FreezeRequest, FreezeView,
-    HistoryFilter, HistoryList, ServiceDocument, ServiceList, StatusView,
+    ApiError, AuditFilter, AuditList, ChangeReply, ChangeRequest, DiffRequest, DiffView,
+    DrainTarget, DrainView, ErrorBody, ErrorCode, FindingList, FlowFilter, FlowList, FreezeRequest,
+    FreezeView, HistoryFilter, HistoryList, ServiceDocument, ServiceList, StatusView,
 };
 
 /// Longer than the agent takes to say that it takes too long.
@@ -134,6 +134,15 @@ impl Client {
     pub async fn export(&self) -> Result<String, ApiError> {
         let response = self.send(self.http.get(url(&["export"]))).await?;
         response.text().await.map_err(|error| self.broken(&error))
+    }
+
+    /// A text compared with what is in force and what was applied last.
+    ///
+    /// # Errors
+    /// What the agent answers, or that it does not.
+    pub async fn diff(&self, request: &DiffRequest) -> Result<DiffView, ApiError> {
+        self.json(self.http.post(url(&["diff"])).json(request))
+            .await
     }
 
     /// Generations of services, newest first.

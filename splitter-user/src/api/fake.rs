@@ -119,6 +119,11 @@ impl Agent for Fake {
         self.answer("apiVersion: splitter/v1\nkind: Service\n".to_owned())
     }
 
+    async fn diff(&self, request: DiffRequest) -> Result<DiffView, ApiError> {
+        *self.records.lock().unwrap() = Some(format!("{request:?}"));
+        self.answer(diff())
+    }
+
     async fn export_state(&self, _: Option<String>, _: Actor) -> Result<String, ApiError> {
         self.answer("apiVersion: splitter/v1\nkind: HostState\nsecret: 0f\n".to_owned())
     }
@@ -203,6 +208,16 @@ impl Running {
         }
     }
 
+    /// Serves on the same socket again, after a stop.
+    pub fn serve_again(&mut self) {
+        let myself = Holder::User(rustix::process::getuid().as_raw());
+        let roles = Roles::default().with(myself, Role::Admin);
+        self.stop = CancellationToken::new();
+        let listener = server::bind(&self.socket, None).unwrap();
+        let serving = server::serve(Arc::clone(&self.fake), listener, roles, self.stop.clone());
+        self.server = tokio::spawn(serving);
+    }
+
     pub fn client(&self) -> super::client::Client {
         super::client::Client::new(&self.socket).unwrap()
     }
@@ -279,6 +294,40 @@ pub fn audit() -> AuditList {
     };
     AuditList {
         items: vec![refused, done],
+    }
+}
+
+pub fn diff() -> DiffView {
+    let weight = |track: &str, file: &str, desired: &str, applied: &str| FieldDiff {
+        path: format!("spec.tracks.{track}.weight"),
+        file: Some(file.to_owned()),
+        desired: Some(desired.to_owned()),
+        applied: Some(applied.to_owned()),
+        changes: file != desired,
+        runtime: desired != applied,
+    };
+    let backend = FieldDiff {
+        path: "spec.tracks.green.backends.[198.18.2.22]:80.port".to_owned(),
+        file: Some("80".to_owned()),
+        desired: None,
+        applied: None,
+        changes: true,
+        runtime: false,
+    };
+    DiffView {
+        changed: true,
+        services: vec![ServiceDiff {
+            service: "web".to_owned(),
+            action: DiffAction::Update,
+            generation: 42,
+            origin: Some("/etc/web.yaml".to_owned()),
+            fields: vec![
+                backend,
+                weight("blue", "95%", "75%", "95%"),
+                weight("green", "25%", "25%", "5%"),
+            ],
+            drained: vec!["track blue".to_owned()],
+        }],
     }
 }
 

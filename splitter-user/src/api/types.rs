@@ -5,6 +5,7 @@
 
 mod actor;
 mod change;
+mod diff;
 mod drain;
 mod error;
 mod finding;
@@ -19,6 +20,7 @@ pub mod encoding;
 
 pub use actor::Actor;
 pub use change::{Change, ChangeList, ChangeReply, ChangeRequest, Command};
+pub use diff::{DiffAction, DiffRequest, DiffView, FieldDiff, ServiceDiff};
 pub use drain::{DrainState, DrainView};
 pub use error::{ApiError, ErrorBody, ErrorCode};
 pub use finding::{Finding, FindingList};

@@ -1,46 +1,13 @@
 //! The agent.
 
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::Parser as _;
 use splitter_user::config::Config;
+use splitter_user::daemon::{Arguments, Part};
 use splitter_user::{daemon, decap};
 use tracing_subscriber::EnvFilter;
-
-/// Splits the traffic of this host's listeners with XDP. Stopping it leaves the data plane running.
-#[derive(Debug, Parser)]
-#[command(
-    version,
-    args_conflicts_with_subcommands = true,
-    max_term_width = 120,
-    after_help = "Logs go to standard error; RUST_LOG=debug says more."
-)]
-struct Arguments {
-    /// The configuration.
-    #[arg(
-        long,
-        value_name = "FILE",
-        default_value = "/etc/splitter/splitterd.toml"
-    )]
-    config: PathBuf,
-    /// Check the configuration and exit.
-    #[arg(long)]
-    check_config: bool,
-    /// Remove the data plane of an agent that no longer runs: the program leaves the interfaces,
-    /// and every flow is cut.
-    #[arg(long, conflicts_with = "check_config")]
-    detach: bool,
-    #[command(subcommand)]
-    part: Option<Part>,
-}
-
-/// What else this binary is.
-#[derive(Debug, Subcommand)]
-enum Part {
-    Decap(decap::Arguments),
-}
 
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {

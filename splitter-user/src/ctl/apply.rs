@@ -2,7 +2,7 @@ use std::io::Read;
 use std::path::Path;
 
 use super::changing::{self, Changing};
-use super::{DONE, Failure, Outcome, Session};
+use super::{DONE, Failure, Outcome, Session, diff};
 use crate::api::server::MAX_YAML;
 use crate::api::types::Command;
 
@@ -12,29 +12,49 @@ use crate::api::types::Command;
 Examples:
   splitterctl apply -f web.yaml --dry-run
   splitterctl apply -f web.yaml --reason 'release 1.9.0'
+  splitterctl apply -f web.yaml --prune --dry-run
   splitterctl export > all.yaml; splitterctl apply -f - < all.yaml
 
-Weights given for no track of a service leave those in force. Errors name line and column, all of them at once.")]
+Weights given for no track of a service leave those in force. Errors name line and column, all of them at once.
+--diff prints what would change and what was changed since the last apply, and changes nothing, as `kubectl diff` does; without it
+the file is applied at once. --prune also removes the services that earlier applies of the same file made and that it no
+longer has; what came from elsewhere stays. With --dry-run it says which.")]
 pub struct Args {
     /// YAML, one document or more; `-` reads stdin.
     #[arg(short, long, value_name = "FILE")]
     file: String,
+    /// Say what would change, field by field, and change nothing.
+    #[arg(long)]
+    diff: bool,
+    /// Remove services that earlier applies of this file made and that it no longer has.
+    #[arg(long)]
+    prune: bool,
     #[command(flatten)]
     changing: Changing,
 }
 
 pub async fn run(args: Args, mut session: Session<'_, '_>) -> Outcome {
+    if args.diff {
+        diff::show(&args.file, args.prune, &mut session).await?;
+        return Ok(DONE);
+    }
     let yaml = read(&args.file, &mut session)?;
-    changing::change(
-        &mut session,
-        args.changing,
-        Command::Apply {
-            yaml,
-            origin: args.file,
-        },
-    )
-    .await?;
+    let origin = origin(&args.file);
+    let command = if args.prune {
+        Command::ApplyAndPrune { yaml, origin }
+    } else {
+        Command::Apply { yaml, origin }
+    };
+    changing::change(&mut session, args.changing, command).await?;
     Ok(DONE)
+}
+
+/// What stands for a file in messages, in the audit and for --prune: its full path, so that it is the same from everywhere.
+pub fn origin(file: &str) -> String {
+    if file == "-" {
+        return file.to_owned();
+    }
+    std::fs::canonicalize(file).map_or_else(|_| file.to_owned(), |path| path.display().to_string())
 }
 
 /// A file of bounded size, or stdin.

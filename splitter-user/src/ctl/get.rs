@@ -53,6 +53,7 @@ pub async fn run(args: Args, mut session: Session<'_, '_>) -> Outcome {
     if again {
         return watch(
             &mut session,
+            None,
             |client| get(client, what, name.clone()),
             |_| Next::Again,
         )

@@ -6,15 +6,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 const VERBS: &[(&str, &[&str])] = &[
     (
         "histories, policies and life of backends",
-        &[
-            "diff",
-            "lint",
-            "explain",
-            "which",
-            "maint",
-            "quarantine",
-            "completions",
-        ],
+        &["explain", "which", "maint", "quarantine"],
     ),
     ("signals and health checks", &["events", "top", "capture"]),
     (
@@ -28,8 +20,6 @@ const VERBS: &[(&str, &[&str])] = &[
 
 /// Flags to come: verb, flag, and whether it takes a value.
 const FLAGS: &[(&str, &str, ArgAction)] = &[
-    ("apply", "diff", ArgAction::SetTrue),
-    ("apply", "prune", ArgAction::SetTrue),
     ("set-weight", "ramp", ArgAction::Set),
     ("cutover", "existing", ArgAction::Set),
     ("undo", "existing", ArgAction::Set),

@@ -46,7 +46,13 @@ pub async fn run(args: Args, mut session: Session<'_, '_>) -> Outcome {
             Some(_) => Next::Wait,
             None => Next::Again,
         };
-        return watch(&mut session, |client| ask(client, service.clone()), next).await;
+        return watch(
+            &mut session,
+            deadline,
+            |client| ask(client, service.clone()),
+            next,
+        )
+        .await;
     }
     loop {
         let status = ask(session.client.clone(), service.clone()).await?;

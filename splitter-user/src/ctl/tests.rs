@@ -2,6 +2,7 @@
 
 mod changes;
 mod failures;
+mod files;
 mod records;
 mod views;
 

@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 use super::names::Names;
 use crate::api::types::{
     Actor, AgentView, ApiError, AuditFilter, AuditList, Change, ChangeRequest, Command,
-    DrainTarget, DrainView, Finding, FlowFilter, FlowList, FreezeRequest, FreezeView,
-    HistoryFilter, HistoryList, InterfaceView, ServiceView, StatusView, XdpMode,
+    DiffRequest, DiffView, DrainTarget, DrainView, Finding, FlowFilter, FlowList, FreezeRequest,
+    FreezeView, HistoryFilter, HistoryList, InterfaceView, ServiceView, StatusView, XdpMode,
 };
 use crate::api::{Agent, Denied};
 use crate::config::Config;
@@ -108,7 +108,9 @@ impl Drop for Expected<'_> {
 impl Agent for Daemon {
     async fn change(&self, request: ChangeRequest, actor: Actor) -> Result<Vec<Change>, ApiError> {
         let ways = match (&request.command, request.dry_run) {
-            (Command::Apply { yaml, .. }, false) => self.find_ways(&request, yaml, actor).await?,
+            (Command::Apply { yaml, .. } | Command::ApplyAndPrune { yaml, .. }, false) => {
+                self.find_ways(&request, yaml, actor).await?
+            }
             _ => None,
         };
         let changes = self.ask_for_change(request, actor).await;
@@ -166,6 +168,12 @@ impl Agent for Daemon {
 
     async fn export(&self) -> Result<String, ApiError> {
         self.writer.ask(Request::Export).await
+    }
+
+    async fn diff(&self, request: DiffRequest) -> Result<DiffView, ApiError> {
+        self.writer
+            .ask(|answer| Request::Diff(Box::new(request), answer))
+            .await
     }
 
     async fn export_state(

@@ -5,6 +5,7 @@ use crate::api::types::{DrainTarget, ErrorCode};
 use crate::model::Weight;
 
 mod anchors;
+mod difference;
 
 const NOW: u64 = 1_000_000;
 

@@ -25,7 +25,7 @@ pub fn render<'s>(
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Document<'s> {
+pub(super) struct Document<'s> {
     api_version: &'static str,
     kind: &'static str,
     metadata: Metadata<'s>,
@@ -110,7 +110,7 @@ struct DrainOut {
 }
 
 impl<'s> Document<'s> {
-    fn of(service: &'s Service) -> Self {
+    pub(super) fn of(service: &'s Service) -> Self {
         let flows = &service.flows;
         Self {
             api_version: "splitter/v1",

@@ -60,6 +60,20 @@ pub(super) fn meta(connection: &Connection, key: &str) -> rusqlite::Result<Optio
         .optional()
 }
 
+pub(super) fn metas(
+    connection: &Connection,
+    prefix: &str,
+) -> rusqlite::Result<Vec<(String, String)>> {
+    let mut select = connection
+        .prepare_cached("SELECT key, value, sum FROM meta WHERE substr(key, 1, length(?1)) = ?1")?;
+    let rows = select.query_map([prefix], |row| {
+        let (key, value): (String, String) = (row.get(0)?, row.get(1)?);
+        check_meta(&key, &value, row.get(2)?)?;
+        Ok((key, value))
+    })?;
+    rows.collect()
+}
+
 fn check_meta(key: &str, value: &str, sum: i64) -> rusqlite::Result<()> {
     expect(check::meta(key, value), sum, || format!("value \"{key}\""))
 }

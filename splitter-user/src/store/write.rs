@@ -115,6 +115,14 @@ fn put_history(
     Ok(())
 }
 
+/// Forgets keys without a value.
+pub(super) fn drop_empty_metas(connection: &Connection) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("DELETE FROM meta WHERE value = ''")?
+        .execute(())?;
+    Ok(())
+}
+
 /// Stores or frees a number.
 pub(super) fn put_id(connection: &Connection, record: &IdRecord) -> rusqlite::Result<()> {
     if record.state == IdRecord::FREE {

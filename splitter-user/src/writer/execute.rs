@@ -64,7 +64,9 @@ impl<D: DataPlane + 'static> Writer<D> {
             self.note_freeze(verb, &mut plan.changes);
             return Ok(plan.changes);
         }
+        let applied = std::mem::take(&mut plan.next.applied);
         if plan.is_empty() {
+            self.keep_applied(applied);
             return Ok(plan.changes);
         }
         self.observe_new(&plan.next)
@@ -105,7 +107,10 @@ impl<D: DataPlane + 'static> Writer<D> {
                 "change"
             );
         }
+        let before = std::mem::take(&mut self.world.applied);
         self.world = plan.next;
+        self.world.applied = before;
+        self.keep_applied(applied);
         self.write_words(&self.world, sync::Words::All);
         self.after_change();
         if plan.layout {

@@ -94,6 +94,7 @@ impl<D: DataPlane + 'static> Writer<D> {
             writer.store.discard(change.sequence)?;
         }
         writer.make_good(adopted)?;
+        writer.recall_applied()?;
         writer.recall_freeze()?;
         writer.need_proof_of_all();
         writer.publish_addresses();

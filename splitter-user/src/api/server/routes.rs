@@ -21,9 +21,9 @@ use super::peer::Peer;
 use super::reply::{Refusal, parse, too_large};
 use super::{MAX_BODY, REQUEST_TIME};
 use crate::api::types::{
-    ApiError, AuditFilter, AuditList, ChangeReply, ChangeRequest, Command, DrainTarget, DrainView,
-    ErrorCode, FindingList, FlowFilter, FlowList, FreezeRequest, FreezeView, HistoryFilter,
-    HistoryList, MAX_FLOW_LIMIT, ServiceDocument, ServiceList, StatusView,
+    ApiError, AuditFilter, AuditList, ChangeReply, ChangeRequest, Command, DiffView, DrainTarget,
+    DrainView, ErrorCode, FindingList, FlowFilter, FlowList, FreezeRequest, FreezeView,
+    HistoryFilter, HistoryList, MAX_FLOW_LIMIT, ServiceDocument, ServiceList, StatusView,
 };
 use crate::api::{Agent, Denied};
 
@@ -79,6 +79,7 @@ pub fn router<A: Agent>(agent: Arc<A>, stop: CancellationToken) -> Router {
         .route("/v1/flows", get(flows::<A>))
         .route("/v1/status", get(status::<A>))
         .route("/v1/export", get(export::<A>))
+        .route("/v1/diff", post(diff::<A>))
         .route("/v1/history", get(history::<A>))
         .route("/v1/audit", get(audit::<A>))
         .route("/v1/freeze", post(freeze::<A>))
@@ -106,7 +107,7 @@ async fn change<A: Agent>(
         request.reason.as_ref(),
     )?;
     let (text, from, fix) = match &request.command {
-        Command::Apply { yaml, origin } => {
+        Command::Apply { yaml, origin } | Command::ApplyAndPrune { yaml, origin } => {
             (yaml.as_str(), origin.as_str(), "apply fewer resources")
         }
         Command::Import { text } => (text.as_str(), "import", "export the services one by one"),
@@ -234,6 +235,15 @@ async fn export<A: Agent>(
         }
     };
     Ok(([(header::CONTENT_TYPE, "application/yaml")], yaml).into_response())
+}
+
+async fn diff<A: Agent>(
+    State(shared): State<Shared<A>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<DiffView>, Refusal> {
+    access::check(peer, "diff")?;
+    Ok(Json(shared.agent.diff(parse(body)?).await?))
 }
 
 async fn history<A: Agent>(

@@ -49,6 +49,13 @@ pub enum Command {
         /// Where it came from, for messages and the audit: a file name, or `-`.
         origin: String,
     },
+    /// The same, and remove services that earlier applies of the same origin made and this text lacks.
+    ApplyAndPrune {
+        /// YAML, one document or more.
+        yaml: String,
+        /// Where it came from: a file name.
+        origin: String,
+    },
     /// Remove a service; its pins live on unless `now`.
     Delete {
         /// The service.
@@ -111,7 +118,7 @@ impl Command {
     /// The verb as the command line spells it, for logs and the audit.
     pub fn verb(&self) -> &'static str {
         match self {
-            Self::Apply { .. } => "apply",
+            Self::Apply { .. } | Self::ApplyAndPrune { .. } => "apply",
             Self::Delete { .. } => "delete",
             Self::SetWeight { .. } => "set-weight",
             Self::Cutover { .. } => "cutover",
@@ -127,7 +134,7 @@ impl Command {
     /// What it is to act on, for the audit: a service, `release/NAME`, or where resources came from.
     pub fn target(&self) -> String {
         match self {
-            Self::Apply { origin, .. } => origin.clone(),
+            Self::Apply { origin, .. } | Self::ApplyAndPrune { origin, .. } => origin.clone(),
             Self::Import { .. } => String::new(),
             Self::Delete { service, .. }
             | Self::Drain { service, .. }

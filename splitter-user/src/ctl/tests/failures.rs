@@ -111,7 +111,7 @@ async fn wrong_usage_is_exit_1_and_reaches_nobody() {
 #[tokio::test]
 async fn verbs_and_flags_of_later_versions_say_so() {
     let running = Running::start(Fake::default());
-    let verbs = "start pause resume promote skip goto approve reject abort retry analysis plan explain which completions events top capture diff lint maint quarantine";
+    let verbs = "start pause resume promote skip goto approve reject abort retry analysis plan explain which events top capture maint quarantine";
     for verb in verbs.split_whitespace() {
         let ran = ctl(&running.socket, &format!("{verb} web --full -o json 5")).await;
         assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{verb}");
@@ -131,8 +131,6 @@ async fn verbs_and_flags_of_later_versions_say_so() {
         "undo web --existing reset",
         "drain web blue --on-timeout reset",
         "drain web blue --spread 2m",
-        "apply -f x.yaml --diff",
-        "apply -f x.yaml --prune",
         "status --top",
     ];
     for line in flags {

@@ -280,6 +280,39 @@ async fn watching_redraws_on_a_terminal_alone_and_ends_with_its_reader() {
 }
 
 #[tokio::test]
+async fn watching_goes_on_across_a_restart_of_the_agent() {
+    let mut running = Running::start(Fake::default());
+    *running.fake.statuses.lock().unwrap() =
+        [fake::status(Phase::Pending), fake::status(Phase::Steady)].into();
+    let socket = running.socket.clone();
+    let restart = async {
+        while running.fake.statuses.lock().unwrap().len() > 1 {
+            tokio::task::yield_now().await;
+        }
+        running.stop.cancel();
+        (&mut running.server).await.unwrap().unwrap();
+        // Until the watcher has seen that nobody is there.
+        tokio::time::sleep(std::time::Duration::from_millis(1500)).await; // paced: it looks once a second
+        running.serve_again();
+    };
+    let (ran, ()) = tokio::join!(
+        ctl(&socket, "status --watch --timeout 60s -o jsonl"),
+        restart
+    );
+    assert_eq!((ran.code, ran.out.lines().count()), (0, 2), "{}", ran.err);
+    assert!(
+        ran.err.contains("trying again every second") && ran.err.ends_with("answers again\n"),
+        "{}",
+        ran.err
+    );
+
+    // An agent that never was there is an error, and one that stays away ends with the time.
+    running.stop.cancel();
+    let ran = ctl(&socket, "status --watch --timeout 60s").await;
+    assert_eq!(ran.code, 2);
+}
+
+#[tokio::test]
 async fn doctor_joins_the_hosts_findings_and_the_agents() {
     let running = Running::start(Fake::default());
     let ran = ctl(&running.socket, "doctor").await;

@@ -291,6 +291,30 @@ fn a_freeze_outlives_a_restart_and_is_a_condition() {
 }
 
 #[test]
+fn what_was_applied_last_outlives_a_restart_and_is_noted_even_if_nothing_changes() {
+    let applied = |writer: &Under| writer.world.applied["web"].clone();
+    let mut writer = web();
+    assert_eq!(applied(&writer).origin, "test");
+    let same = Command::Apply {
+        yaml: YAML.into(),
+        origin: "other".into(),
+    };
+    let generation = run(&mut writer, same)[0].generation;
+    assert_eq!((generation, applied(&writer).origin.as_str()), (1, "other"));
+    run(&mut writer, cutover("green"));
+    let kept = applied(&writer);
+    let Writer { plane, store, .. } = writer;
+    let mut writer = writer_over(plane, store, true);
+    assert_eq!(applied(&writer), kept);
+    let delete = Command::Delete {
+        service: "web".into(),
+        now: false,
+    };
+    run(&mut writer, delete);
+    assert!(writer.store.metas("applied:").unwrap().is_empty());
+}
+
+#[test]
 fn the_expected_generation_is_checked_before_the_freeze_and_before_the_text() {
     let mut writer = web();
     freeze(&mut writer, true);
