@@ -80,10 +80,7 @@ mod tests {
         for verb in verbs {
             assert!(main.contains(verb), "{verb}");
             let page = read(&format!("man/splitterctl-{verb}.1"));
-            assert!(
-                page.contains("SYNOPSIS"),
-                "{verb}:\n{page}"
-            );
+            assert!(page.contains("SYNOPSIS"), "{verb}:\n{page}");
             for script in ["splitterctl.bash", "splitterctl.fish", "_splitterctl"] {
                 assert!(
                     read(&format!("completions/{script}")).contains(verb),

@@ -9,6 +9,7 @@
 
 pub mod access;
 mod connection;
+mod description;
 mod peer;
 mod reply;
 mod routes;

@@ -1,5 +1,7 @@
 //! `splitterctl` as scripts know it: shapes, exit codes, and what is printed where.
 
+mod operators;
+
 use std::process::Stdio;
 
 use anyhow::Result;

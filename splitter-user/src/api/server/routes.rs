@@ -10,16 +10,18 @@ use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, Query, Request, State};
 use axum::http::{Method, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
+use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::access;
 use super::peer::Peer;
 use super::reply::{Refusal, parse, too_large};
 use super::{MAX_BODY, REQUEST_TIME};
+use super::{access, description};
 use crate::api::types::{
     ApiError, AuditFilter, AuditList, ChangeReply, ChangeRequest, Command, DiffView, DrainTarget,
     DrainView, ErrorCode, FindingList, FlowFilter, FlowList, FreezeRequest, FreezeView,
@@ -70,21 +72,35 @@ impl<A: Agent> Shared<A> {
     }
 }
 
+/// Every path and what answers there. Each is in [`description`] too.
+fn routes<A: Agent>() -> Vec<(&'static str, MethodRouter<Shared<A>>)> {
+    vec![
+        ("/v1/changes", post(change::<A>)),
+        ("/v1/services", get(services::<A>)),
+        ("/v1/services/{name}", get(service::<A>)),
+        ("/v1/services/{name}/drain", get(drain::<A>)),
+        ("/v1/flows", get(flows::<A>)),
+        ("/v1/status", get(status::<A>)),
+        ("/v1/export", get(export::<A>)),
+        ("/v1/diff", post(diff::<A>)),
+        ("/v1/history", get(history::<A>)),
+        ("/v1/audit", get(audit::<A>)),
+        ("/v1/freeze", post(freeze::<A>)),
+        ("/v1/doctor", get(doctor::<A>)),
+        ("/v1/detach", post(detach::<A>)),
+        ("/openapi.json", get(openapi)),
+        ("/schemas", get(schemas)),
+        ("/schemas/{name}", get(schema)),
+    ]
+}
+
 pub fn router<A: Agent>(agent: Arc<A>, stop: CancellationToken) -> Router {
-    Router::new()
-        .route("/v1/changes", post(change::<A>))
-        .route("/v1/services", get(services::<A>))
-        .route("/v1/services/{name}", get(service::<A>))
-        .route("/v1/services/{name}/drain", get(drain::<A>))
-        .route("/v1/flows", get(flows::<A>))
-        .route("/v1/status", get(status::<A>))
-        .route("/v1/export", get(export::<A>))
-        .route("/v1/diff", post(diff::<A>))
-        .route("/v1/history", get(history::<A>))
-        .route("/v1/audit", get(audit::<A>))
-        .route("/v1/freeze", post(freeze::<A>))
-        .route("/v1/doctor", get(doctor::<A>))
-        .route("/v1/detach", post(detach::<A>))
+    let router = routes::<A>()
+        .into_iter()
+        .fold(Router::new(), |router, (path, methods)| {
+            router.route(path, methods)
+        });
+    router
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
         .layer(middleware::from_fn(small_enough))
@@ -145,10 +161,12 @@ async fn service<A: Agent>(
 }
 
 /// Which drain, and how long to wait for its end.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct DrainQuery {
+pub struct DrainQuery {
+    /// A track by name, or a backend as ADDR:PORT.
     what: DrainTarget,
+    /// Answer when the drain has ended, or after so many seconds, at most 20.
     #[serde(default)]
     wait_seconds: u64,
 }
@@ -200,11 +218,13 @@ async fn status<A: Agent>(
 }
 
 /// What to export.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct ExportQuery {
+pub struct ExportQuery {
+    /// The whole state for `import`, the secret included: a document of kind HostState.
     #[serde(default)]
     with_secret: bool,
+    /// Only the state of this service; for withSecret=true alone.
     service: Option<String>,
 }
 
@@ -278,6 +298,33 @@ async fn freeze<A: Agent>(
     Ok(Json(view))
 }
 
+async fn openapi(ConnectInfo(peer): ConnectInfo<Peer>) -> Result<Json<Value>, Refusal> {
+    access::check(peer, "schemas")?;
+    Ok(Json(description::openapi()))
+}
+
+async fn schemas(ConnectInfo(peer): ConnectInfo<Peer>) -> Result<Json<Value>, Refusal> {
+    access::check(peer, "schemas")?;
+    let names: Vec<String> = description::schemas().into_keys().collect();
+    Ok(Json(json!({"kind": "SchemaList", "items": names})))
+}
+
+async fn schema(
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, Refusal> {
+    access::check(peer, "schemas")?;
+    let mut all = description::schemas();
+    let found = all.remove(name.trim_end_matches(".json")).ok_or_else(|| {
+        let known: Vec<String> = all.into_keys().collect();
+        ApiError::not_found(format!(
+            "there is no schema {name:?}; known: {}",
+            known.join(", ")
+        ))
+    })?;
+    Ok(Json(found))
+}
+
 async fn doctor<A: Agent>(
     State(shared): State<Shared<A>>,
     ConnectInfo(peer): ConnectInfo<Peer>,
@@ -290,10 +337,10 @@ async fn doctor<A: Agent>(
 async fn detach<A: Agent>(
     State(shared): State<Shared<A>>,
     ConnectInfo(peer): ConnectInfo<Peer>,
-) -> Result<Json<serde_json::Value>, Refusal> {
+) -> Result<Json<Value>, Refusal> {
     shared.permit(peer, "detach", String::new(), None)?;
     to_its_end(async move { shared.agent.detach(peer.actor).await }).await?;
-    Ok(Json(serde_json::json!({"kind": "Detached"})))
+    Ok(Json(json!({"kind": "Detached"})))
 }
 
 /// Runs in a task of its own: a caller that hangs up, or whose time is over, does not stop it half-way.

@@ -1,12 +1,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{DrainTarget, Target, encoding};
 
 /// One changing request. `expect_generation` is checked before anything else.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ChangeRequest {
     /// What to do.
@@ -35,7 +36,7 @@ impl ChangeRequest {
 }
 
 /// What a changing request asks for. In JSON the verb is the only key: `{"cutover": {"target": "web", "to": "green"}}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(
     rename_all = "camelCase",
     rename_all_fields = "camelCase",
@@ -98,6 +99,7 @@ pub enum Command {
             skip_serializing_if = "Option::is_none",
             with = "encoding::optional_duration"
         )]
+        #[schemars(with = "Option<String>")]
         timeout: Option<Duration>,
     },
     /// End a drain: the track or backend takes new flows again, as its weight says.
@@ -147,7 +149,7 @@ impl Command {
 }
 
 /// What a change did to one service, or with `dry_run` would do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "camelCase")]
 pub struct Change {
     /// The service.
@@ -172,7 +174,7 @@ pub struct Change {
 }
 
 /// Several changes, made in one flip.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "camelCase")]
 pub struct ChangeList {
     /// One for each service.
@@ -180,7 +182,7 @@ pub struct ChangeList {
 }
 
 /// The answer to a changing request: one `Change`, or a `ChangeList` of none or several.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum ChangeReply {
     /// One service.

@@ -1,7 +1,8 @@
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Compares a text with what is in force.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DiffRequest {
     /// YAML, one document or more.
@@ -14,7 +15,7 @@ pub struct DiffRequest {
 }
 
 /// What applying a text would do to a service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum DiffAction {
     /// Make it.
@@ -40,7 +41,7 @@ impl DiffAction {
 }
 
 /// A field that is not the same everywhere.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FieldDiff {
     /// Such as `spec.tracks.green.weight`; elements of lists go by name or address.
@@ -58,7 +59,7 @@ pub struct FieldDiff {
 }
 
 /// One service, three ways.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceDiff {
     /// The service.
@@ -76,7 +77,7 @@ pub struct ServiceDiff {
 }
 
 /// Text, desired and applied, compared.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename = "Diff", rename_all = "camelCase")]
 pub struct DiffView {
     /// Whether applying the text would change anything.

@@ -1,11 +1,12 @@
 use std::time::SystemTime;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::encoding;
 
 /// How a drain of a track or a backend stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename = "Drain", rename_all = "camelCase")]
 pub struct DrainView {
     /// Where it stands.
@@ -20,13 +21,14 @@ pub struct DrainView {
     pub never_pinned: u64,
     /// When it ends by itself; null when nothing is draining.
     #[serde(with = "encoding::optional_moment")]
+    #[schemars(with = "Option<String>")]
     pub deadline: Option<SystemTime>,
     /// A scan of the flow table after the grace period found no pin.
     pub proven: bool,
 }
 
 /// Stages of a drain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum DrainState {
     /// Not draining: it takes new flows as its weight says.

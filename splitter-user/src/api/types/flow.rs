@@ -1,6 +1,7 @@
 use std::net::SocketAddr;
 
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ListenerView;
@@ -12,7 +13,7 @@ pub const DEFAULT_FLOW_LIMIT: u32 = 1_000;
 pub const MAX_FLOW_LIMIT: u32 = 100_000;
 
 /// Which flows to list; all conditions hold together.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FlowFilter {
     /// Of this service.
@@ -23,9 +24,11 @@ pub struct FlowFilter {
     pub track: Option<String>,
     /// To this backend.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub backend: Option<SocketAddr>,
     /// From clients of this network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub source: Option<IpNet>,
     /// At most so many items; `total` counts all.
     #[serde(default = "default_limit")]
@@ -49,7 +52,7 @@ impl Default for FlowFilter {
 }
 
 /// The flows that a filter chose.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "camelCase")]
 pub struct FlowList {
     /// Flows that the filter chose, listed or not.
@@ -59,7 +62,7 @@ pub struct FlowList {
 }
 
 /// One pinned flow.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FlowView {
     /// Its service.
@@ -67,14 +70,17 @@ pub struct FlowView {
     /// What the client dialled.
     pub listener: ListenerView,
     /// Client address and port; null where the table keeps only a fingerprint of it.
+    #[schemars(with = "Option<String>")]
     pub client: Option<SocketAddr>,
     /// The track its backend belongs to.
     pub track: String,
     /// The backend it is pinned to.
+    #[schemars(with = "String")]
     pub backend: SocketAddr,
     /// How it gets there: `dnat`, `fullnat`, `dsr-l2` or `ipip`.
     pub mode: String,
     /// In mode `fullnat`: the address and port that stand for the client at the backend.
+    #[schemars(with = "Option<String>")]
     pub translated: Option<SocketAddr>,
     /// Where it is in its life.
     pub state: FlowState,
@@ -83,7 +89,7 @@ pub struct FlowView {
 }
 
 /// Life of a flow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum FlowState {
     /// Evictable: no answer of the backend was followed by the client yet.

@@ -1,11 +1,12 @@
 use std::time::SystemTime;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Who, encoding};
 
 /// Freezes the agent, or lets it go again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FreezeRequest {
     /// Whether changes are to be refused from now on.
@@ -19,7 +20,7 @@ pub struct FreezeRequest {
 }
 
 /// Whether changes are refused.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename = "Freeze", rename_all = "camelCase")]
 pub struct FreezeView {
     /// They are: all but abort, undo and drain.
@@ -28,6 +29,7 @@ pub struct FreezeView {
     pub by: Option<Who>,
     /// Since when; null when it is not frozen.
     #[serde(with = "encoding::optional_moment")]
+    #[schemars(with = "Option<String>")]
     pub since: Option<SystemTime>,
     /// Why.
     pub reason: Option<String>,

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ErrorCode, encoding};
@@ -14,7 +15,7 @@ pub const DEFAULT_RECORDS: u32 = 100;
 pub type Weights = BTreeMap<String, String>;
 
 /// Somebody who changed something.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Who {
     /// User id of the caller, as the kernel told it.
@@ -38,7 +39,7 @@ impl std::fmt::Display for Who {
 }
 
 /// What has become of the split that a generation made, or left in force.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum SplitFate {
     /// It is in force.
@@ -61,7 +62,7 @@ impl SplitFate {
 }
 
 /// One generation of a service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HistoryItem {
     /// The service.
@@ -70,6 +71,7 @@ pub struct HistoryItem {
     pub generation: u64,
     /// When.
     #[serde(with = "encoding::moment")]
+    #[schemars(with = "String")]
     pub at: SystemTime,
     /// Who.
     pub by: Who,
@@ -86,7 +88,7 @@ pub struct HistoryItem {
 }
 
 /// What was done, newest first. The last 100 changes of each service are kept.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "camelCase")]
 pub struct HistoryList {
     /// One for each generation of each service.
@@ -94,7 +96,7 @@ pub struct HistoryList {
 }
 
 /// How a request to change something ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum AuditOutcome {
     /// It was done.
@@ -104,13 +106,14 @@ pub enum AuditOutcome {
 }
 
 /// A request to change something.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AuditItem {
     /// Its number, growing.
     pub id: u64,
     /// When.
     #[serde(with = "encoding::moment")]
+    #[schemars(with = "String")]
     pub at: SystemTime,
     /// Who.
     pub by: Who,
@@ -133,7 +136,7 @@ pub struct AuditItem {
 }
 
 /// Requests to change something, newest first. The last 10,000 are kept, among them at most 1,000 refused ones.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "camelCase")]
 pub struct AuditList {
     /// One for each request; dry runs are not among them.
@@ -141,7 +144,7 @@ pub struct AuditList {
 }
 
 /// Which generations.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HistoryFilter {
     /// Of this service.
@@ -153,7 +156,7 @@ pub struct HistoryFilter {
 }
 
 /// Which requests.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AuditFilter {
     /// Not older than so many seconds.

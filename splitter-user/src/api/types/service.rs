@@ -1,12 +1,13 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{API_VERSION, Condition};
 
 /// A split that `undo` can go back to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AnchorView {
     /// The generation that made it.
@@ -18,7 +19,7 @@ pub struct AnchorView {
 }
 
 /// A service as it is wanted, applied and observed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceView {
     /// Its name.
@@ -56,7 +57,7 @@ pub struct ServiceView {
 }
 
 /// The affinity of a service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AffinityView {
     /// `flow` or `clientIP`.
@@ -66,10 +67,11 @@ pub struct AffinityView {
 }
 
 /// A listener.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListenerView {
     /// The address that clients dial.
+    #[schemars(with = "String")]
     pub vip: IpAddr,
     /// The port that clients dial.
     pub port: u16,
@@ -78,7 +80,7 @@ pub struct ListenerView {
 }
 
 /// A track: desired weight, applied slots, observed share.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TrackView {
     /// Its name.
@@ -100,7 +102,7 @@ pub struct TrackView {
 }
 
 /// What was seen in the last 60 s.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Observed {
     /// New flows of this track.
@@ -110,10 +112,11 @@ pub struct Observed {
 }
 
 /// A backend.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BackendView {
     /// Its address.
+    #[schemars(with = "String")]
     pub address: IpAddr,
     /// Its port; null where each listener's own port is used.
     pub port: Option<u16>,
@@ -130,7 +133,7 @@ pub struct BackendView {
 }
 
 /// Whether a service, track or backend takes new flows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum LifeState {
     /// It does, as its weight says.
@@ -153,7 +156,7 @@ impl LifeState {
 }
 
 /// Health of a backend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Health {
     /// No health check.
@@ -170,7 +173,7 @@ impl Health {
 }
 
 /// One service as a document of its own: the view with `apiVersion` and `kind`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename = "Service", rename_all = "camelCase")]
 pub struct ServiceDocument {
     /// [`API_VERSION`].
@@ -190,7 +193,7 @@ impl From<ServiceView> for ServiceDocument {
 }
 
 /// All services.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "camelCase")]
 pub struct ServiceList {
     /// [`API_VERSION`].

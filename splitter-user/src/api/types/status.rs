@@ -1,11 +1,12 @@
 use std::time::SystemTime;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::encoding;
 
 /// How the agent and its services stand.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename = "Status", rename_all = "camelCase")]
 pub struct StatusView {
     /// The process.
@@ -25,7 +26,7 @@ pub struct StatusView {
 }
 
 /// The agent's process.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AgentView {
     /// The instance, `name` in splitterd.toml.
@@ -39,7 +40,7 @@ pub struct AgentView {
 }
 
 /// An interface of the agent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct InterfaceView {
     /// Its name.
@@ -51,7 +52,7 @@ pub struct InterfaceView {
 }
 
 /// How XDP is attached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum XdpMode {
     /// In the driver.
@@ -61,7 +62,7 @@ pub enum XdpMode {
 }
 
 /// Sizes of the tables, as they are in force.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LimitsView {
     /// Services.
@@ -73,7 +74,7 @@ pub struct LimitsView {
 }
 
 /// How full the flow table is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FlowTableView {
     /// Cells in use, at most a second old: one for each pinned flow, two in mode `fullnat`.
@@ -83,7 +84,7 @@ pub struct FlowTableView {
 }
 
 /// Something out of the ordinary, of a fixed list of kinds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
     /// Which.
@@ -95,11 +96,14 @@ pub struct Condition {
     pub message: String,
     /// Since when the status is what it is.
     #[serde(with = "encoding::moment")]
+    #[schemars(with = "String")]
     pub since: SystemTime,
 }
 
 /// The fixed list of conditions. All of them name something unwanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub enum ConditionKind {
     /// XDP runs in the stack instead of the driver.
     GenericMode,
@@ -148,7 +152,7 @@ impl ConditionKind {
 }
 
 /// Whether a condition holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum ConditionStatus {
     /// It does.
     True,
@@ -159,7 +163,7 @@ pub enum ConditionStatus {
 }
 
 /// A service in one line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceStatus {
     /// Its name.
@@ -177,7 +181,7 @@ pub struct ServiceStatus {
 }
 
 /// What is going on with a service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Phase {
     /// The data plane has what the operator wants, and nothing is under way.

@@ -1,4 +1,4 @@
-//! Which role may ask for what.
+//! Which role may ask for what, and whether answers are as they are described.
 
 #![expect(clippy::unwrap_used, reason = "test code")]
 
@@ -10,7 +10,7 @@ use tower::ServiceExt as _;
 use super::*;
 use crate::api::fake::Fake;
 use crate::api::server::access::{NEEDS, needed};
-use crate::api::types::Actor;
+use crate::api::types::{Actor, Phase};
 use crate::config::Role;
 
 /// A request: what to get, or where to post what.
@@ -34,6 +34,9 @@ fn asks() -> Vec<(&'static str, Ask)> {
             "diff",
             Ask::Post("/v1/diff", json!({"yaml": "a: b", "origin": "-"})),
         ),
+        ("schemas", Ask::Get("/openapi.json")),
+        ("schemas", Ask::Get("/schemas")),
+        ("schemas", Ask::Get("/schemas/ServiceList.json")),
         ("history", Ask::Get("/v1/history")),
         ("audit", Ask::Get("/v1/audit")),
         ("export", Ask::Get("/v1/export")),
@@ -137,4 +140,115 @@ fn every_verb_is_in_the_table_once_and_readers_change_nothing() {
         }
     }
     assert_eq!(needed("something new"), Role::Admin);
+}
+
+/// The path as it is described: `/v1/services/{name}`.
+fn described(path: &str) -> String {
+    let path = path.split('?').next().unwrap_or_default();
+    path.replace("/services/web", "/services/{name}")
+        .replace("/schemas/ServiceList.json", "/schemas/{name}")
+}
+
+#[test]
+fn every_route_is_described_and_nothing_else_is() {
+    let document = description::openapi();
+    let described: Vec<&String> = document["paths"].as_object().unwrap().keys().collect();
+    let mut there: Vec<&str> = routes::<Fake>().into_iter().map(|(path, _)| path).collect();
+    there.sort_unstable();
+    assert_eq!(described, there);
+}
+
+#[tokio::test]
+async fn every_answer_is_as_it_is_described() {
+    let document = description::openapi();
+    let mut answered = std::collections::BTreeSet::new();
+    for (verb, ask) in asks() {
+        let (method, path) = match &ask {
+            Ask::Get(path) => ("get", described(path)),
+            Ask::Post(path, _) => ("post", described(path)),
+        };
+        let operation = &document["paths"][&path][method];
+        if let Ask::Post(_, body) = &ask
+            && let Some(schema) =
+                operation["requestBody"]["content"]["application/json"].get("schema")
+        {
+            assert_valid(&document, schema, body, verb);
+        }
+        let replies = &operation["responses"];
+        for (role, status) in [(Some(Role::Admin), "200"), (None, "default")] {
+            let ask = match &ask {
+                Ask::Get(path) => Ask::Get(path),
+                Ask::Post(path, body) => Ask::Post(path, body.clone()),
+            };
+            let (_, body) = answer(&Arc::new(Fake::default()), role, ask).await;
+            let content = &replies[status]["content"];
+            assert!(
+                content.is_object(),
+                "{verb}: {method} {path} is not described"
+            );
+            if let Some(json) = content.get("application/json") {
+                assert_valid(&document, &json["schema"], &body, verb);
+                let mut other = body.clone();
+                other["kind"] = json!("Other");
+                let described = json["schema"].get("$ref").is_some();
+                let validator = validator(&document, &json["schema"]);
+                assert!(
+                    !described || !validator.is_valid(&other),
+                    "{verb}: the kind is not described"
+                );
+            }
+        }
+        answered.insert(path);
+    }
+    let paths = document["paths"].as_object().unwrap();
+    assert_eq!(answered.len(), paths.len(), "every route is asked");
+}
+
+#[test]
+fn an_answer_that_is_not_as_it_is_described_would_be_noticed() {
+    let document = description::openapi();
+    let schema = json!({"$ref": "#/components/schemas/Change"});
+    let valid = serde_json::to_value(crate::api::fake::change("web")).unwrap();
+    assert_valid(&document, &schema, &valid, "change");
+    for field in ["service", "generation", "kind"] {
+        let mut broken = valid.clone();
+        broken[field] = json!(["no"]);
+        assert!(!validator(&document, &schema).is_valid(&broken), "{field}");
+    }
+}
+
+#[test]
+fn a_schema_stands_by_itself() {
+    let all = description::schemas();
+    for name in [
+        "ServiceList",
+        "Service",
+        "Change",
+        "Status",
+        "ChangeRequest",
+        "Error",
+    ] {
+        assert!(all.contains_key(name), "{name}: {:?}", all.keys());
+    }
+    for (name, schema) in &all {
+        jsonschema::validator_for(schema).unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+    let status = serde_json::to_value(crate::api::fake::status(Phase::Steady)).unwrap();
+    let validator = jsonschema::validator_for(&all["Status"]).unwrap();
+    assert!(validator.is_valid(&status));
+    assert!(!validator.is_valid(&json!({"kind": "Status"})));
+}
+
+fn validator(document: &Value, schema: &Value) -> jsonschema::Validator {
+    let mut root = schema.clone();
+    root["components"] = document["components"].clone();
+    jsonschema::validator_for(&root).unwrap()
+}
+
+fn assert_valid(document: &Value, schema: &Value, body: &Value, verb: &str) {
+    let problems: Vec<String> = validator(document, schema)
+        .iter_errors(body)
+        .map(|error| format!("{}: {error}", error.instance_path()))
+        .collect();
+    assert!(problems.is_empty(), "{verb}: {problems:#?}\n{body}");
 }
