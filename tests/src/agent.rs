@@ -15,6 +15,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 pub use answer::{Answer, Change};
 pub use configuration::Configuration;
+pub use ctl::open_to_all;
 
 use crate::cleanup::{Debt, Owed};
 use crate::hosts::Hosts;

@@ -44,7 +44,7 @@ mod udp;
 pub mod verifier;
 mod wait;
 
-pub use agent::{Agent, Answer, Change, Configuration, profile_directory};
+pub use agent::{Agent, Answer, Change, Configuration, open_to_all, profile_directory};
 pub use backend_host::BackendHost;
 pub use cleanup::on_signals as clean_up_on_signals;
 pub use datagram::{End, Extra, refused, told_mtu, trace, with_extra};

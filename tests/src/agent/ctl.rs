@@ -2,6 +2,8 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -26,6 +28,33 @@ impl Agent {
         let mut command = self.balancer.command(binary("splitterctl"));
         command.arg("--socket").arg(self.socket()).args(words);
         command
+    }
+
+    /// Runs `splitterctl` with words, and `input` on its standard input.
+    pub fn ctl_with_input(&self, words: &[&str], input: &str) -> Result<Answer> {
+        Answer::with_input(self.ctl_command(words), input)
+    }
+
+    /// Runs `splitterctl` as another user with one supplementary group, a command line of words parted by spaces. The socket has to be
+    /// where that user gets at it.
+    pub fn ctl_as(&self, uid: u32, group: u32, line: &str) -> Result<Answer> {
+        // A copy, because another user may not get at the build directory.
+        let directory = tempfile::Builder::new().prefix("splitterctl").tempdir()?;
+        open_to_all(directory.path())?;
+        let copy = directory.path().join("splitterctl");
+        std::fs::copy(binary("splitterctl"), &copy).context("cannot copy splitterctl")?;
+        let mut command = Command::new("setpriv");
+        command
+            .args([
+                format!("--reuid={uid}"),
+                format!("--regid={uid}"),
+                format!("--groups={group}"),
+            ])
+            .arg(&copy)
+            .arg("--socket")
+            .arg(self.socket())
+            .args(line.split_whitespace());
+        Answer::of(command)
     }
 
     /// Runs `splitterctl LINE -o json`, which must succeed, and returns what it says.
@@ -98,6 +127,13 @@ impl Agent {
             .as_u64()
             .context("a track without a number of flows")
     }
+}
+
+/// Lets everybody look into a directory.
+pub fn open_to_all(directory: &Path) -> Result<()> {
+    let mode = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(directory, mode)
+        .with_context(|| format!("cannot open {} to all", directory.display()))
 }
 
 /// The lines of verdicts with `label` that some packet has met.

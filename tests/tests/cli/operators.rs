@@ -1,9 +1,7 @@
 //! The operator's tools against a real agent: roles, freeze, history, anchors, and one host's state on another.
 
-use std::process::Command;
-
 use anyhow::{Context as _, Result};
-use lab::{Agent, Answer, Configuration, Hosts, Service, Site};
+use lab::{Agent, Configuration, Hosts, Service, Site};
 use serde_json::{Value, json};
 
 const SPLIT: [(&str, &str); 2] = [("blue", "90%"), ("green", "10%")];
@@ -19,58 +17,17 @@ spec:
     - {name: green, weight: 10%, backends: [{address: 198.18.2.21, port: 80}]}
 ";
 
-/// `splitterctl` as another user, with a supplementary group.
-fn ctl_as(agent: &Agent, uid: u32, group: u32, words: &[&str]) -> Result<Answer> {
-    // A copy, because another user may not get at the build directory.
-    let directory = tempfile::Builder::new().prefix("splitterctl").tempdir()?;
-    let mode = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
-    std::fs::set_permissions(directory.path(), mode)?;
-    let plain = agent.ctl_command(words);
-    let copy = directory.path().join("splitterctl");
-    let mut command = Command::new("setpriv");
-    command.args([
-        format!("--reuid={uid}"),
-        format!("--regid={uid}"),
-        format!("--groups={group}"),
-    ]);
-    let words: Vec<_> = std::iter::once(plain.get_program())
-        .chain(plain.get_args())
-        .map(ToOwned::to_owned)
-        .collect();
-    let place = words
-        .iter()
-        .position(|word| word.to_string_lossy().ends_with("splitterctl"))
-        .context("no splitterctl in the command")?;
-    std::fs::copy(&words[place], &copy).context("cannot copy splitterctl")?;
-    command.arg(&copy).args(&words[place + 1..]);
-    Answer::of(command)
-}
-
-/// An agent whose socket other users can get at.
-fn agent_with_roles(hosts: &Hosts, socket: &std::path::Path) -> Result<Agent> {
-    let configuration = Configuration::new().path("socket", socket).with(
-        "[roles]\nviewer = [\"uid:50001\"]\noperator = [\"gid:50100\"]\nadmin = [\"uid:50003\"]",
-    );
-    Agent::start_with(hosts, &configuration)
-}
-
 #[test]
 fn roles_go_by_the_user_and_the_supplementary_groups_that_the_kernel_tells() -> Result<()> {
     let hosts = Hosts::new()?;
-    let directory = tempfile::Builder::new().prefix("roles").tempdir()?;
-    let mode = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
-    std::fs::set_permissions(directory.path(), mode)?;
-    let agent = agent_with_roles(&hosts, &directory.path().join("run/agent.sock"))?;
+    let roles =
+        "[roles]\nviewer = [\"uid:50001\"]\noperator = [\"gid:50100\"]\nadmin = [\"uid:50003\"]";
+    let agent = Agent::start_with(&hosts, &Configuration::new().with(roles))?;
+    let socket = agent.socket();
+    lab::open_to_all(socket.parent().context("a socket in a directory")?)?;
     agent.apply_yaml(YAML)?.succeeded()?;
     let (viewer, operator, nobody) = ((50_001, 50_999), (50_002, 50_100), (50_009, 50_999));
-    let run = |(uid, group): (u32, u32), line: &str| {
-        ctl_as(
-            &agent,
-            uid,
-            group,
-            &line.split_whitespace().collect::<Vec<_>>(),
-        )
-    };
+    let run = |(uid, group): (u32, u32), line: &str| agent.ctl_as(uid, group, line);
     run(viewer, "get services")?.succeeded()?;
     let refused = run(viewer, "cutover web --to green")?;
     assert_eq!(refused.code, 7, "{refused:?}");
@@ -187,7 +144,8 @@ fn a_hosts_state_on_another_host_is_the_same_split_slot_for_slot() -> Result<()>
     drop(hosts);
     let hosts = Hosts::new()?;
     let to = Agent::start(&hosts)?;
-    Answer::with_input(to.ctl_command(&["import", "-f", "-"]), &state)?.succeeded()?;
+    to.ctl_with_input(&["import", "-f", "-"], &state)?
+        .succeeded()?;
     let imported = to.service("web")?;
     for field in ["generation", "digest", "anchors", "affinity"] {
         assert_eq!(imported[field], exported[field], "{field}");
