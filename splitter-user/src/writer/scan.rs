@@ -33,7 +33,14 @@ impl Ends {
         match State::from_bits(state) {
             Some(State::New | State::ResetNew | State::UdpNew) => self.unconfirmed,
             Some(State::Replied) => self.replied,
-            Some(State::Closing | State::Reset) => self.closing,
+            Some(
+                State::Closing
+                | State::Reset
+                | State::Cut
+                | State::CutFirst
+                | State::CutSecond
+                | State::CutTold,
+            ) => self.closing,
             Some(State::Established | State::FinClient | State::FinBackend) => self.tcp_idle,
             Some(State::UdpEstablished) => self.udp_idle,
             Some(State::Translated) | None => 0,

@@ -465,6 +465,9 @@ impl<D: DataPlane + 'static> Writer<D> {
                 | State::FinBackend
                 | State::UdpEstablished => FlowState::Established,
                 State::Closing | State::Reset => FlowState::Closing,
+                State::Cut | State::CutFirst | State::CutSecond | State::CutTold => {
+                    FlowState::Reset
+                }
             },
             idle_seconds: idle.as_secs(),
         })

@@ -25,12 +25,14 @@ fn the_program_does_what_the_plain_model_does() -> Result<()> {
 }
 
 /// Verdicts that the model's packets do not meet: of contention and faults, and of what it leaves out.
-const UNMET: [&str; 11] = [
+const UNMET: [&str; 13] = [
     "inconsistent",
     "no_return_path",
     "unpinned_contended",
     "unwritable",
     "nat_unfinished",
+    "flow_cut",
+    "flow_cut_onward",
     "fragment",
     "fragment_followed",
     "icmp_error",
