@@ -120,10 +120,16 @@ pub struct BackendView {
 pub enum LifeState {
     /// It does, as its weight says.
     Ready,
-    /// An operator took it out; pinned flows go on.
+    /// An operator took it out; pinned flows go on until the deadline.
     Draining,
+    /// An operator took it out for as long as it takes; pinned flows go on.
+    Maint,
+    /// An operator took it out; pinned flows are reset.
+    Quarantined,
     /// Removed from the resource; pinned flows go on.
     Deleting,
+    /// Its health checks say that it does not answer; pinned flows go on.
+    Down,
 }
 
 impl LifeState {
@@ -132,7 +138,10 @@ impl LifeState {
         match self {
             Self::Ready => "ready",
             Self::Draining => "draining",
+            Self::Maint => "maint",
+            Self::Quarantined => "quarantined",
             Self::Deleting => "deleting",
+            Self::Down => "down",
         }
     }
 }
