@@ -10,9 +10,9 @@ use splitter_ebpf::wire::{Family, WirePort};
 use super::scan::listener_of;
 use super::{PlaneStatus, Writer, moment, now_ms};
 use crate::api::types::{
-    AffinityView, ApiError, BackendView, Condition, ConditionStatus, DrainState, DrainTarget,
-    DrainView, FlowFilter, FlowList, FlowState, FlowView, Health, LifeState, LimitsView,
-    ListenerView, Observed, Phase, ServiceStatus, ServiceView, TrackView,
+    AffinityView, ApiError, BackendView, Condition, ConditionKind, ConditionStatus, DrainState,
+    DrainTarget, DrainView, FlowFilter, FlowList, FlowState, FlowView, Health, LifeState,
+    LimitsView, ListenerView, Observed, Phase, ServiceStatus, ServiceView, TrackView,
 };
 use crate::dataplane::{DataPlane, FlowSlot};
 use crate::model::{AffinityKey, Listener, Mode, NoBackend, Track};
@@ -260,7 +260,7 @@ impl<D: DataPlane + 'static> Writer<D> {
             message,
             since: since(kind),
         });
-        conditions.collect()
+        conditions.chain(out_of_service(service)).collect()
     }
 
     pub(super) fn status(&self) -> PlaneStatus {
@@ -484,6 +484,36 @@ impl<D: DataPlane + 'static> Writer<D> {
             idle_seconds: idle.as_secs(),
         })
     }
+}
+
+/// What operators took out of a service: the resource does not say it.
+fn out_of_service(service: &ServiceState) -> Option<Condition> {
+    let tracks = service.drained_tracks.iter();
+    let tracks = tracks.map(|(track, drain)| (format!("track {track}"), drain));
+    let backends = service.drained_backends.iter();
+    let backends = backends.map(|((address, port), drain)| match port {
+        0 => (format!("backend {address}"), drain),
+        port => (
+            format!("backend {}", SocketAddr::new(*address, *port)),
+            drain,
+        ),
+    });
+    let out: Vec<(String, &Drain)> = tracks.chain(backends).collect();
+    let since = out.iter().map(|(_, drain)| drain.since).min()?;
+    let what: Vec<String> = out
+        .iter()
+        .map(|(what, drain)| format!("{what} is {}", state_of(Some(drain)).as_str()))
+        .collect();
+    Some(Condition {
+        kind: ConditionKind::OutOfService,
+        status: ConditionStatus::True,
+        message: format!(
+            "{}: `splitterctl ready {} TRACK|BACKEND` ends it",
+            what.join(", "),
+            service.spec.name
+        ),
+        since: moment(since),
+    })
 }
 
 /// The state of what an operator took out so, or of what nobody did.

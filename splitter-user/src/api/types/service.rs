@@ -133,6 +133,16 @@ pub enum LifeState {
 }
 
 impl LifeState {
+    /// Each of them.
+    pub const ALL: [Self; 6] = [
+        Self::Ready,
+        Self::Draining,
+        Self::Maint,
+        Self::Quarantined,
+        Self::Deleting,
+        Self::Down,
+    ];
+
     /// As in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -198,6 +208,21 @@ impl From<Vec<ServiceView>> for ServiceList {
         Self {
             api_version: API_VERSION.to_owned(),
             items,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::LifeState;
+
+    #[test]
+    fn the_documentation_has_a_line_for_each_state() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/states.md");
+        let text = std::fs::read_to_string(path).expect("docs/states.md");
+        for state in LifeState::ALL {
+            let line = format!("| `{}` |", state.as_str());
+            assert!(text.contains(&line), "no line for {state:?}");
         }
     }
 }

@@ -308,3 +308,47 @@ fn the_last_track_drains_by_an_empty_table_and_comes_back() {
     );
     assert_eq!((owner(&writer, 5), entry(&writer)), (0, 1));
 }
+
+#[test]
+fn what_is_out_is_a_condition_for_resources_cannot_say_it() {
+    let mut writer = web();
+    let conditions = |writer: &Under| {
+        writer.service_views(Some("web")).unwrap()[0]
+            .conditions
+            .clone()
+    };
+    assert!(conditions(&writer).is_empty());
+    run(
+        &mut writer,
+        Command::Maint {
+            service: "web".into(),
+            what: blue(),
+        },
+    );
+    let found = conditions(&writer);
+    assert!(
+        found
+            .iter()
+            .any(|found| found.message.starts_with("track blue is maint: ")),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn what_was_closed_is_counted() {
+    let mut writer = web();
+    noted(&mut writer);
+    pin(&writer, 40_000, 1, State::Established);
+    run(
+        &mut writer,
+        Command::Quarantine {
+            service: "web".into(),
+            what: blue(),
+            spread: None,
+        },
+    );
+    work(&mut writer, 3);
+    let closes = writer.figures().unwrap().closes;
+    assert_eq!((closes.reset, closes.resteered), (1, 0));
+    assert!(closes.prods >= 2 && closes.prods_failed == 0, "{closes:?}");
+}
