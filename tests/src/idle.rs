@@ -8,7 +8,7 @@ mod end;
 use std::io::{BufRead as _, BufReader};
 use std::net::{IpAddr, SocketAddr};
 use std::process::Stdio;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -21,6 +21,9 @@ pub use end::{IdleRole, hold_idle_ends};
 
 /// Longest time for a part to be open.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Lines of a process that wait to be heard; it waits when there are more.
+const DEPTH: usize = 1_024;
 
 /// One end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +70,8 @@ impl Idle {
     ) -> Result<Self> {
         ensure!(count.is_multiple_of(at.len()), "{count} cannot be parted");
         let (part, mut ends) = ((count / at.len()).to_string(), Vec::new());
-        let (sender, ended) = channel();
+        // Room for every end.
+        let (sender, ended) = sync_channel(2 * count);
         for target in at {
             let any = if target.is_ipv4() { "0.0.0.0" } else { "[::]" };
             let listen = format!("{any}:{}", target.port());
@@ -132,7 +136,7 @@ impl Part {
     }
 }
 
-fn forward(said: &Receiver<Said>, to: &Sender<Ended>) {
+fn forward(said: &Receiver<Said>, to: &SyncSender<Ended>) {
     while let Ok(said) = said.recv() {
         if let Said::Ended(ended) = said
             && to.send(ended).is_err()
@@ -147,7 +151,7 @@ fn start(host: &Namespace, end: IdleEnd, words: &[&str]) -> Result<Part> {
     command.args(words).stdout(Stdio::piped());
     let mut guard = ChildGuard::spawn(command)?;
     let output = guard.stdout().context("its output is not a pipe")?;
-    let (sender, said) = channel();
+    let (sender, said) = sync_channel(DEPTH);
     std::thread::spawn(move || {
         for line in BufReader::new(output).lines() {
             let Some(heard) = line.ok().and_then(|line| hear(end, &line)) else {

@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 use anyhow::{Context, Result};
 use rustix::net::sockopt::set_socket_reuseaddr;
@@ -65,7 +65,8 @@ fn watch(streams: Vec<TcpStream>) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()?;
-    let (sender, ended) = channel();
+    // Room for each: none waits to be heard.
+    let (sender, ended) = sync_channel(streams.len());
     std::thread::spawn(move || {
         while let Ok((how, at)) = ended.recv() {
             if say(&format!("{how} {at}")).is_err() {
@@ -83,7 +84,7 @@ fn watch(streams: Vec<TcpStream>) -> Result<()> {
     })
 }
 
-async fn until_over(stream: tokio::net::TcpStream, tell: Sender<(&'static str, i128)>) {
+async fn until_over(stream: tokio::net::TcpStream, tell: SyncSender<(&'static str, i128)>) {
     loop {
         // An error is what the read below reports.
         let _ready = stream.readable().await;

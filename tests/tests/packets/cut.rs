@@ -175,10 +175,10 @@ fn onward(request: &Segment, backend: &str) -> Segment {
 
 #[test]
 fn where_the_backend_answers_by_itself_the_clients_packets_become_its_rst() -> Result<()> {
-    for family in 0..2 {
+    for (family, backend) in SAME_PORT.into_iter().enumerate() {
         let cut = Cut::new(Mode::DsrL2, family, TCP)?;
         let request = cut.request.clone().with(b"data");
-        let rst = onward(&request, SAME_PORT[family]).turned_into_reset();
+        let rst = onward(&request, backend).turned_into_reset();
         for state in [State::CutFirst, State::CutSecond] {
             let row = sent(
                 "onward",
@@ -205,14 +205,14 @@ fn where_the_backend_answers_by_itself_the_clients_packets_become_its_rst() -> R
 
 #[test]
 fn through_a_tunnel_the_rst_goes_the_way_of_the_flows_packets() -> Result<()> {
-    for family in 0..2 {
+    for (family, backend) in SAME_PORT.into_iter().enumerate() {
         let cut = Cut::new(Mode::Ipip, family, TCP)?;
         let request = cut.request.clone().with(b"data");
         let (outcome, counted) = cut.rig.run_counted(&request.frame())?;
         assert_eq!((outcome.action, counted), (TX, vec![Reason::FlowCutOnward]));
         let inner = Segment {
             ttl: request.ttl - 1,
-            ..onward(&request, SAME_PORT[family])
+            ..onward(&request, backend)
         };
         let head = if family == 0 { 34 } else { 54 };
         assert_eq!(outcome.packet[..6], inner.macs[0], "to the backend's MAC");
