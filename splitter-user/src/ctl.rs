@@ -17,6 +17,8 @@ mod flows;
 mod format;
 mod get;
 mod later;
+mod maint;
+mod quarantine;
 mod ready;
 mod set_weight;
 mod status;
@@ -102,6 +104,8 @@ enum Verb {
     Cutover(cutover::Args),
     Undo(undo::Args),
     Drain(drain::Args),
+    Maint(maint::Args),
+    Quarantine(quarantine::Args),
     Ready(ready::Args),
     Flows(flows::Args),
     Status(status::Args),
@@ -198,6 +202,8 @@ impl Verb {
             Self::Cutover(args) => cutover::run(args, session).await,
             Self::Undo(args) => undo::run(args, session).await,
             Self::Drain(args) => drain::run(args, session).await,
+            Self::Maint(args) => maint::run(args, session).await,
+            Self::Quarantine(args) => quarantine::run(args, session).await,
             Self::Ready(args) => ready::run(args, session).await,
             Self::Flows(args) => flows::run(args, session).await,
             Self::Status(args) => status::run(args, session).await,

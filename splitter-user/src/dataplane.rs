@@ -4,6 +4,7 @@
 //! [`memory::Memory`] is the same tables in private memory, for tests of everything above.
 
 mod endpoints;
+mod ends;
 pub mod kernel;
 pub mod mapping;
 pub mod memory;
@@ -21,6 +22,7 @@ use splitter_ebpf::abi::{BackendCounters, SplitHeader, Verdicts, VlanDevice};
 use crate::table::split::Slots;
 
 pub use endpoints::{EndpointError, EndpointTable};
+pub use ends::Ends;
 pub use sys::{detach_link, grace_period};
 pub use tables::{FlowSlot, Tables, WayBack};
 

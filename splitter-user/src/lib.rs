@@ -15,6 +15,7 @@ pub mod loader;
 pub mod model;
 pub mod nexthop;
 pub mod plan;
+pub mod prod;
 pub mod resource;
 pub mod share;
 pub mod state;

@@ -2,6 +2,7 @@
 
 mod apply;
 mod drain;
+mod leave;
 mod service;
 mod shift;
 
@@ -9,7 +10,8 @@ use std::collections::BTreeMap;
 
 use crate::api::types::{ApiError, Change, Command, Target};
 use crate::model::Weight;
-use crate::state::{ServiceState, World};
+use crate::state::{Out, ServiceState, World};
+use drain::Wish;
 
 pub use drain::find_backend;
 
@@ -60,15 +62,49 @@ pub fn plan(
         Command::Apply { yaml, origin } => apply::apply(&mut draft, yaml, origin)?,
         Command::Delete { service, now } => apply::delete(&mut draft, service, *now)?,
         Command::SetWeight { target, weights } => shift::set_weight(&mut draft, target, weights)?,
-        Command::Cutover { target, to } => shift::cutover(&mut draft, target, to)?,
-        Command::Undo { target } => shift::undo(&mut draft, target)?,
+        Command::Cutover {
+            target,
+            to,
+            existing,
+        } => {
+            shift::cutover(&mut draft, target, to)?;
+            leave::leave(&mut draft, target, *existing, now)?;
+        }
+        Command::Undo { target, existing } => {
+            shift::undo(&mut draft, target)?;
+            leave::leave(&mut draft, target, *existing, now)?;
+        }
         Command::Drain {
             service,
             what,
             timeout,
-        } => drain::drain(&mut draft, service, what, *timeout, now)?,
+            on_timeout,
+            spread,
+        } => {
+            let wish = drain::Wish {
+                timeout: *timeout,
+                on_timeout: *on_timeout,
+                spread: *spread,
+            };
+            drain::take_out(&mut draft, service, what, Out::Draining, wish, now)?;
+        }
+        Command::Maint { service, what } => {
+            drain::take_out(&mut draft, service, what, Out::Maint, Wish::default(), now)?;
+        }
+        Command::Quarantine {
+            service,
+            what,
+            spread,
+        } => {
+            let wish = drain::Wish {
+                spread: *spread,
+                ..Wish::default()
+            };
+            drain::take_out(&mut draft, service, what, Out::Quarantined, wish, now)?;
+        }
         Command::Ready { service, what } => drain::ready(&mut draft, service, what)?,
     }
+    leave::settle(&mut draft, now);
     let Draft {
         concerned,
         mut warnings,
@@ -204,12 +240,14 @@ fn check_generation(
         }
         Command::Delete { service, .. }
         | Command::Drain { service, .. }
+        | Command::Maint { service, .. }
+        | Command::Quarantine { service, .. }
         | Command::Ready { service, .. } => {
             vec![service.clone()]
         }
         Command::SetWeight { target, .. }
         | Command::Cutover { target, .. }
-        | Command::Undo { target } => match target {
+        | Command::Undo { target, .. } => match target {
             Target::Service(name) => vec![name.clone()],
             Target::Release(release) => world.of_release(release).map(str::to_owned).collect(),
         },
@@ -266,7 +304,11 @@ fn in_force(service: &ServiceState) -> BTreeMap<String, String> {
             .collect();
     }
     let Ok(shares) = service.shares() else {
-        return BTreeMap::new();
+        // Every track that has weight is out.
+        return weights
+            .into_iter()
+            .map(|(name, _)| (name, Weight::ZERO.to_string()))
+            .collect();
     };
     let whole: u64 = shares.iter().map(|share| share.parts).sum();
     shares

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 pub use ids::{IdState, Ids, IdsFull};
-pub use service::{Anchor, Drain, ServiceState, Split, UNPLACED};
+pub use service::{Anchor, Closing, Drain, Ending, Out, ServiceState, Split, UNPLACED};
 
 use crate::model::{self, FlowTimes, Listener, Mode};
 

@@ -4,6 +4,7 @@
 //! A change goes: plan (pure) -> journal: prepared -> tables that nobody reads yet -> flip ->
 //! journal: committed -> answer. What has to wait for packets in flight waits after the flip.
 
+mod close;
 mod execute;
 mod grace;
 mod observe;
@@ -36,6 +37,7 @@ use crate::table::maglev::Member;
 
 use pools::Pools;
 
+pub use close::Closes;
 pub use grace::Grace;
 pub use observe::Figures;
 
@@ -207,6 +209,7 @@ pub struct Writer<D> {
     /// A flip after which something is to be tidied up, once packets in flight are done.
     tidy_after: Option<u64>,
     scan: scan::Scan,
+    closer: close::Closer,
     observe: observe::Observations,
     conditions: BTreeMap<crate::api::types::ConditionKind, (String, SystemTime)>,
 }

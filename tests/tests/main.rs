@@ -10,6 +10,7 @@ mod bad_input;
 mod cli;
 mod decap;
 mod drain;
+mod failures;
 mod flood;
 mod hosts;
 mod kernels;

@@ -14,6 +14,7 @@ use crate::dataplane::{DataPlane as _, WayBack, grace_period};
 use crate::host;
 use crate::interface::Interface;
 use crate::loader::{Attached, Layout, Mode, Opened, Pins, attach};
+use crate::prod::Raw;
 use crate::store::{Store, secret};
 use crate::writer::{Grace, Writer};
 
@@ -97,6 +98,13 @@ pub(super) fn start(config: &Config, claim: Claim) -> Result<Started, DaemonErro
     let grace = Grace::start(grace_period).map_err(io("start a thread"))?;
     let mut writer = Writer::recover(kernel, store, secret, adopted, grace, addresses.clone())?;
     writer.translate_to(config.nat.clone());
+    match Raw::open() {
+        Ok(raw) => writer.prod_with(Box::new(raw)),
+        Err(error) => tracing::warn!(
+            %error,
+            "no raw socket: idle ends of flows that are reset are not told before they speak; give the agent CAP_NET_RAW"
+        ),
+    }
     if pending {
         writer.limits_pending(&wanted);
     }

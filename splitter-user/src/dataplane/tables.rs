@@ -429,6 +429,16 @@ impl Tables {
             .compare_exchange(flow.value.0, 0, Ordering::SeqCst, Ordering::Relaxed)
             .is_ok()
     }
+
+    /// Cuts a flow at the tick `now`, if its value still is what a scan saw: from then on each of its
+    /// packets is answered with a RST. One compare-and-exchange.
+    #[must_use]
+    pub fn cut_flow(&self, flow: &FlowSlot, now: u32) -> bool {
+        let cut = flow.value.cut(now).0;
+        self.value_word(flow.slot)
+            .compare_exchange(flow.value.0, cut, Ordering::SeqCst, Ordering::Relaxed)
+            .is_ok()
+    }
 }
 
 /// Fills a split table that nothing reads.

@@ -25,6 +25,7 @@ pub fn create(spec: Service) -> Result<ServiceState, ApiError> {
         numbers,
         drained_tracks: BTreeMap::new(),
         drained_backends: BTreeMap::new(),
+        closings: BTreeMap::new(),
         anchor: None,
     };
     let shares = service

@@ -193,6 +193,7 @@ impl<D: DataPlane + 'static> Writer<D> {
     pub(super) fn cut_short(&mut self, plan: &mut Plan, flipped: bool) {
         let request = ChangeRequest::new(crate::api::types::Command::Undo {
             target: crate::api::types::Target::Service(String::new()),
+            existing: crate::api::types::Existing::Keep,
         });
         let actor = Actor {
             uid: 0,

@@ -38,6 +38,7 @@ impl<D: DataPlane + 'static> Writer<D> {
                 limit(layout.backends),
             ),
             scan: scan::Scan::new(&plane, Instant::now()),
+            closer: super::close::Closer::new(&secret, Instant::now()),
             plane,
             store,
             secret,

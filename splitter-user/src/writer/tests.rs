@@ -1,7 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use super::*;
-use crate::api::types::{Command, DrainState, Target};
+use crate::api::types::{Command, DrainState, Existing, Target};
 use crate::dataplane::memory::Memory;
 use crate::loader::Layout;
 use splitter_ebpf::abi::{Binding, track_table_index};
@@ -73,6 +73,7 @@ fn cutover(to: &str) -> Command {
     Command::Cutover {
         target: target(),
         to: to.into(),
+        existing: Existing::Keep,
     }
 }
 
@@ -119,7 +120,13 @@ fn a_change_is_in_the_tables_when_it_is_answered() {
             .step_by(997)
             .all(|slot| owner(&writer, slot) == 1)
     );
-    run(&mut writer, Command::Undo { target: target() });
+    run(
+        &mut writer,
+        Command::Undo {
+            target: target(),
+            existing: Existing::Keep,
+        },
+    );
     assert!(
         (0..65_536)
             .step_by(997)
@@ -196,7 +203,13 @@ fn undo_works_across_a_restart() {
     run(&mut writer, cutover("green"));
     let Writer { plane, store, .. } = writer;
     let mut writer = writer_over(plane, store, true);
-    run(&mut writer, Command::Undo { target: target() });
+    run(
+        &mut writer,
+        Command::Undo {
+            target: target(),
+            existing: Existing::Keep,
+        },
+    );
     assert_eq!(owner(&writer, 77), 0);
 }
 
@@ -238,6 +251,8 @@ fn a_drain_is_proven_by_a_scan_and_not_before() {
             service: "web".into(),
             what: what.clone(),
             timeout: None,
+            on_timeout: None,
+            spread: None,
         },
     );
     assert!(
@@ -374,6 +389,8 @@ fn a_drained_backend_leaves_its_tracks_table_and_comes_back() {
             service: "web".into(),
             what: what.clone(),
             timeout: None,
+            on_timeout: None,
+            spread: None,
         },
     );
     assert_eq!(
@@ -495,5 +512,6 @@ fn the_first_flows_of_a_change_outlive_a_scan_that_began_before_it() {
     assert!(left > 480, "{left} of 500 flows are left");
 }
 
+mod closing;
 mod faults;
 mod modes;

@@ -123,6 +123,8 @@ pub enum ConditionKind {
     InterfaceMissing,
     /// The group that may use the socket does not exist: root only.
     GroupMissing,
+    /// An operator took tracks or backends of the service out; resources cannot say that.
+    OutOfService,
 }
 
 impl ConditionKind {
@@ -139,7 +141,8 @@ impl ConditionKind {
             | Self::UnpinnedFlows
             | Self::PortOverlap
             | Self::LimitsPending
-            | Self::GroupMissing => false,
+            | Self::GroupMissing
+            | Self::OutOfService => false,
         }
     }
 }

@@ -289,7 +289,13 @@ fn undo_of_a_release_keeps_its_salt() {
             .replace("weight: 0%", "weight: 50%")
             .replace("spec:\n", "spec:\n  release: shop\n"),
     );
-    run(&mut writer, Command::Undo { target: target() });
+    run(
+        &mut writer,
+        Command::Undo {
+            target: target(),
+            existing: crate::api::types::Existing::Keep,
+        },
+    );
     let salt = writer.world.services["web"].split.salt.clone();
     run(
         &mut writer,
@@ -327,7 +333,13 @@ fn a_change_without_effect_keeps_what_undo_goes_back_to_after_an_undo_too() {
         &mut writer,
         &YAML.replace("spec:\n", "spec:\n  release: shop\n"),
     );
-    run(&mut writer, Command::Undo { target: target() });
+    run(
+        &mut writer,
+        Command::Undo {
+            target: target(),
+            existing: crate::api::types::Existing::Keep,
+        },
+    );
     let anchor = writer.world.services["web"].anchor.clone();
     let weights = vec![("green".to_owned(), "0%".to_owned())];
     run(
