@@ -218,7 +218,7 @@ fn compare(site: &Site, model: &mut Model) -> Result<()> {
         let (weight, share, drained) = model.track(name);
         sum += slots;
         ensure!(
-            track["weight"] == weight.to_string(),
+            track["weight"].as_str() == Some(&*weight.to_string()),
             "{name}: weight {}, not {weight}",
             track["weight"]
         );
