@@ -15,6 +15,7 @@ mod flood;
 mod hosts;
 mod kernels;
 mod lab_itself;
+mod life;
 mod memory;
 mod model;
 mod modes;

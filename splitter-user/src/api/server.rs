@@ -22,7 +22,7 @@ use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 
 pub use routes::{LONG_POLL, MAX_YAML};
-pub use socket::{BindError, bind, group_id};
+pub use socket::{BindError, bind, group_id, listen};
 
 use super::Agent;
 use super::types::Actor;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use splitter_ebpf::flow::State;
+use splitter_ebpf::flow::{State, TICK_MASK};
 use splitter_ebpf::verdict::REASONS;
 
 use super::close::{Found, PRODDED};
@@ -48,6 +48,10 @@ impl Ends {
         }
     }
 }
+
+/// The program sends later fragments where the first one went for so long, by the backend's number and
+/// without a pin (`FRAGMENTS`): a number that no scan finds stays reserved until that is over.
+const FRAGMENTS_FOLLOW: Duration = Duration::from_secs(30);
 
 /// Second entries that were found to lead nowhere, by place: key and value.
 type Orphans = HashMap<usize, (u64, u64)>;
@@ -111,6 +115,8 @@ pub(super) struct Scan {
     pub last: Counts,
     backends: BTreeMap<u16, Need>,
     listeners: BTreeMap<u16, Need>,
+    /// The tick of the first scan that found no pin of a backend's number that is in no table.
+    gone_since: BTreeMap<u16, u32>,
     drains: BTreeMap<(String, DrainTarget), Proof>,
     /// Second entries that the last whole scan found to lead nowhere. Of one that is being made, the
     /// first entry follows within microseconds; so those that are here twice have lost theirs.
@@ -167,6 +173,7 @@ impl Scan {
             last: Counts::sized(sizes.0, sizes.1),
             backends: BTreeMap::new(),
             listeners: BTreeMap::new(),
+            gone_since: BTreeMap::new(),
             drains: BTreeMap::new(),
             orphans: Orphans::new(),
             buckets: plane.tables().flow_buckets(),
@@ -220,6 +227,11 @@ impl<D: DataPlane + 'static> Writer<D> {
         self.tidy_up()?;
         if self.scan.running.is_none() && now >= self.scan.due {
             self.observe_second(now)?;
+            // What keeps it there was said when it happened.
+            let _still_there = self.discard_leftover();
+            if self.numbers_due {
+                self.record_ids();
+            }
             self.begin_scan(now);
         }
         if self.scan.running.is_some() {
@@ -357,6 +369,7 @@ impl<D: DataPlane + 'static> Writer<D> {
         };
         let proves = |need: &Need| self.scan.cycle >= need.cycle && done.grace >= need.flip;
         let now = now_ms();
+        let tick = self.plane.now()?;
         let (mut gone, mut freed) = (false, false);
 
         let listeners: Vec<(u16, IdState)> = self
@@ -396,6 +409,12 @@ impl<D: DataPlane + 'static> Writer<D> {
         for (id, state) in backends {
             let none = done.counts.backends.get(usize::from(id)) == Some(&0)
                 && self.scan.backends.get(&id).is_none_or(proves);
+            let unfollowed = none && state == IdState::Quarantined && {
+                let since = *self.scan.gone_since.entry(id).or_insert(tick);
+                let passed = tick.wrapping_sub(since) & TICK_MASK;
+                // One less: the first tick may have been nearly over.
+                self.plane.duration_of(passed.saturating_sub(1)) >= FRAGMENTS_FOLLOW
+            };
             match state {
                 IdState::Active => {}
                 IdState::Deleting { deadline } if none || now >= deadline => {
@@ -403,7 +422,7 @@ impl<D: DataPlane + 'static> Writer<D> {
                     gone = true;
                 }
                 IdState::Deleting { .. } => {}
-                IdState::Quarantined if none => {
+                IdState::Quarantined if unfollowed => {
                     if let Err(error) = self.plane.reset_counters(id) {
                         tracing::warn!(%error, id, "a number stays reserved for a second more");
                         continue;
@@ -412,6 +431,7 @@ impl<D: DataPlane + 'static> Writer<D> {
                     self.world.backend_ids.free(id);
                     self.world.former_times.remove(&id);
                     self.scan.backends.remove(&id);
+                    self.scan.gone_since.remove(&id);
                 }
                 IdState::Quarantined => {}
             }
@@ -435,6 +455,7 @@ impl<D: DataPlane + 'static> Writer<D> {
         self.scan.last = done.counts;
         self.closer.take(done.found);
         self.scan.orphans = done.orphans;
+        self.numbers_due |= gone || freed;
         if gone {
             // Quarantined numbers leave the tables; a scan that begins after that may free them.
             self.sync_all()?;

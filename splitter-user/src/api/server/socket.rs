@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Gid, Mode};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use std::os::unix::net::UnixListener as Socket;
 use tokio::net::UnixListener;
 
 /// Connections that wait to be accepted.
@@ -43,6 +44,19 @@ pub enum BindError {
     },
 }
 
+/// As [`listen`], for a runtime's thread.
+///
+/// # Errors
+/// As for [`listen`], and when there is no runtime.
+pub fn bind(path: &Path, group: Option<u32>) -> Result<UnixListener, BindError> {
+    let socket = listen(path, group)?;
+    UnixListener::from_std(socket).map_err(|source| BindError::System {
+        path: path.to_owned(),
+        action: "listen on it",
+        source,
+    })
+}
+
 /// Listens on `path`, with mode 0660 for `group`, or 0600 without one.
 ///
 /// Missing directories are made (the last one 0750 and of the group; 0755 without one). A stale socket is removed, but only if
@@ -50,7 +64,7 @@ pub enum BindError {
 ///
 /// # Errors
 /// When another agent answers there, something else has that name, or the system refuses.
-pub fn bind(path: &Path, group: Option<u32>) -> Result<UnixListener, BindError> {
+pub fn listen(path: &Path, group: Option<u32>) -> Result<Socket, BindError> {
     let failed = |action| {
         move |source: io::Error| BindError::System {
             path: path.to_owned(),
@@ -75,8 +89,7 @@ pub fn bind(path: &Path, group: Option<u32>) -> Result<UnixListener, BindError> 
             .map_err(failed("set its mode"))?;
     }
     rustix::net::listen(&socket, BACKLOG).map_err(|errno| failed("listen on it")(errno.into()))?;
-    UnixListener::from_std(std::os::unix::net::UnixListener::from(socket))
-        .map_err(failed("listen on it"))
+    Ok(Socket::from(socket))
 }
 
 /// The id of a group by name; none if there is no such group.

@@ -121,6 +121,8 @@ pub enum ConditionKind {
     LimitsPending,
     /// A configured interface is gone, or XDP is no longer on it.
     InterfaceMissing,
+    /// The pins are gone: the data plane lives no longer than the agent.
+    PinsMissing,
     /// The group that may use the socket does not exist: root only.
     GroupMissing,
     /// An operator took tracks or backends of the service out; resources cannot say that.
@@ -141,6 +143,7 @@ impl ConditionKind {
             | Self::UnpinnedFlows
             | Self::PortOverlap
             | Self::LimitsPending
+            | Self::PinsMissing
             | Self::GroupMissing
             | Self::OutOfService => false,
         }
