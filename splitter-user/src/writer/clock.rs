@@ -54,7 +54,9 @@ pub(super) fn again(drain: &mut Drain, now: u64) {
     if drain.since > now {
         let length = drain.deadline.saturating_sub(drain.since);
         drain.since = now;
-        drain.deadline = now.saturating_add(length);
+        if drain.deadline != u64::MAX {
+            drain.deadline = now.saturating_add(length);
+        }
     }
 }
 
@@ -67,6 +69,8 @@ thread_local! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::OnTimeout;
+    use crate::state::Out;
 
     #[test]
     fn time_goes_on_evenly_whatever_the_wall_clock_shows_later() {
@@ -86,11 +90,20 @@ mod tests {
         let drain = Drain {
             since: 10_000,
             deadline: 70_000,
+            out: Out::Draining,
+            on_timeout: OnTimeout::Keep,
+            spread: 0,
             unpinned_before: 0,
         };
         let at = |now| {
             let mut drain = drain.clone();
             again(&mut drain, now);
+            let mut endless = Drain {
+                deadline: u64::MAX,
+                ..drain.clone()
+            };
+            again(&mut endless, 1_000);
+            assert_eq!(endless.deadline, u64::MAX, "none stays none");
             (drain.since, drain.deadline)
         };
         assert_eq!(at(2_000), (2_000, 62_000), "set back by hours");
