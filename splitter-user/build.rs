@@ -38,6 +38,23 @@ fn run() -> Result<(), Box<dyn Error>> {
     let target_dir = out_dir.join("bpf");
     compile(&mut toolchain.command("build", workspace, &target_dir, &[]))?;
 
+    // As `loader::object` does: in builds for tests alone.
+    if env::var_os("CARGO_FEATURE_ABI_TEST").is_some()
+        && env::var_os("PROFILE").is_some_and(|profile| profile == "debug")
+    {
+        let target_dir = out_dir.join("bpf-other");
+        let mut other = toolchain.command("build", workspace, &target_dir, &[]);
+        compile(other.args(["--features", "abi-test"]))?;
+        let object = out_dir.join("splitter-xdp-other.o");
+        fs::copy(
+            target_dir.join(TARGET).join("release").join(PROGRAM),
+            &object,
+        )?;
+        println!(
+            "cargo::rustc-env=SPLITTER_OTHER_OBJECT={}",
+            object.display()
+        );
+    }
     for (program, variable) in [
         (PROGRAM, "SPLITTER_XDP_OBJECT"),
         (DECAPSULATOR, "SPLITTER_DECAP_OBJECT"),

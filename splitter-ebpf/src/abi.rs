@@ -47,7 +47,11 @@ pub const NAT_ADDRESSES: usize = 15;
 /// Pools that clients' addresses are translated to.
 pub const NAT_POOLS: usize = 256;
 /// Packets whose fragments are followed at one time.
-pub const FRAGMENTS: usize = 8192;
+pub const FRAGMENTS: usize = if cfg!(feature = "abi-test") {
+    4096
+} else {
+    8192
+};
 /// Devices that are tags on others.
 pub const VLAN_DEVICES: usize = 4096;
 /// Insert locks, a power of two.

@@ -74,7 +74,10 @@ impl Answer {
         let answer = match reason {
             Reason::TooBig => return Some(Self::Error(Message::TooBig { mtu })),
             Reason::TtlExpired => return Some(Self::Error(Message::Expired)),
-            Reason::NoBackendReset | Reason::NatExhausted | Reason::NatUnpinned => {
+            Reason::NoBackendReset
+            | Reason::NatExhausted
+            | Reason::NatUnpinned
+            | Reason::FlowCut => {
                 if cause.protocol != TCP {
                     unreachable
                 } else if cause.whole {
@@ -90,6 +93,20 @@ impl Answer {
             return None;
         }
         Some(answer)
+    }
+}
+
+/// Turns a client's TCP segment, in which [`Cause::of`] found `cause`, into the RST that its receiver
+/// expects: between the same ends, with the segment's own sequence number. The Ethernet header is for the
+/// caller to write. False if that could not be done: what is left of the packet is fit for nothing.
+#[inline(always)]
+pub fn turn_into_reset(packet: &mut impl Resize, cause: &Cause) -> bool {
+    if cause.protocol != TCP || !cause.whole {
+        return false;
+    }
+    match cause.family {
+        Family::V4 => reset::turn::<false>(packet, cause),
+        Family::V6 => reset::turn::<true>(packet, cause),
     }
 }
 

@@ -27,6 +27,9 @@
 //! `Replied` stands for a client that went on after its SYN; a second after that was first seen, it is
 //! `Established`; and the client's FIN alone is `Closing`.
 //!
+//! The agent alone cuts a flow, whatever state it is in (`Cut`): from then on every packet of it is
+//! answered with a RST and none is sent on. See [`Value::cut`] and [`tell`].
+//!
 //! A FIN of one side alone does not start the closing time: half-closed connections may be silent
 //! for long (RFC 9293 section 3.6). Payload undoes `Closing`, any packet undoes `Reset`, so that
 //! forged segments cannot unpin a flow that goes on. A flow that was never established returns to
@@ -63,11 +66,20 @@ pub enum State {
     UdpEstablished = 10,
     /// Not a flow but the second entry of one of mode `fullnat`: see [`Value::pointing`].
     Translated = 11,
+    /// Cut by the operator, and nobody was told yet: the first of four states, which only
+    /// [`tell`] leads through.
+    Cut = 12,
+    /// Cut: the client was told; where the backend answers by itself, the backend was told once.
+    CutFirst = 13,
+    /// Cut: the backend was told; where it answers by itself, it was told twice.
+    CutSecond = 14,
+    /// Cut: both sides were told.
+    CutTold = 15,
 }
 
 impl State {
     /// All states, for tables and tests.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
         Self::New,
         Self::Replied,
         Self::Established,
@@ -79,6 +91,10 @@ impl State {
         Self::UdpNew,
         Self::UdpEstablished,
         Self::Translated,
+        Self::Cut,
+        Self::CutFirst,
+        Self::CutSecond,
+        Self::CutTold,
     ];
 
     /// The state with this number, if there is one.
@@ -97,7 +113,8 @@ impl State {
             | 1 << State::Closing as u32
             | 1 << State::Reset as u32
             | 1 << State::ResetNew as u32
-            | 1 << State::UdpNew as u32;
+            | 1 << State::UdpNew as u32
+            | 0xf << State::Cut as u32;
         (EVICTABLE >> (bits & 15)) & 1 == 1
     }
 
@@ -106,6 +123,50 @@ impl State {
     pub const fn is_established(self) -> bool {
         !Self::evictable_bits(self as u8)
     }
+
+    /// Whether the operator has cut the flow.
+    #[must_use]
+    pub const fn is_cut(self) -> bool {
+        self as u8 >= Self::Cut as u8
+    }
+}
+
+/// Who is told that a flow is cut, by a RST made of one packet of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// The packet's own sender, whom the RST answers.
+    Sender,
+    /// The backend, in a client's stead: the packet becomes the RST.
+    Backend,
+    /// Nobody: no RST answers a RST.
+    Nobody,
+}
+
+/// What a packet of a cut flow, whose state is `bits`, is used for, and the state afterwards.
+///
+/// Where the backend's packets come by, each sender is told by the answer to its own packets. Where they do
+/// not ([`Event::one_way`]), the client's packets carry the number that the backend expects next: the first
+/// two become RSTs to the backend, for one may have been made of a keep-alive, whose number is one short
+/// (RFC 9293 section 3.8.4); those after them are answered. A client's RST always goes on there.
+#[must_use]
+#[inline(always)]
+pub const fn tell(bits: u8, event: Event) -> (Told, u8) {
+    const CUT: u8 = State::Cut as u8;
+    const TOLD: u8 = State::CutTold as u8;
+    let reset = event.flags & RST != 0;
+    if event.one_way {
+        if reset {
+            return (Told::Backend, TOLD);
+        }
+        let next = if bits < TOLD { bits + 1 } else { TOLD };
+        if bits < State::CutSecond as u8 {
+            return (Told::Backend, next);
+        }
+        return (Told::Sender, next);
+    }
+    let side = if event.from_client { 1 } else { 2 };
+    let told = if reset { Told::Nobody } else { Told::Sender };
+    (told, CUT | bits | side)
 }
 
 /// TCP flag FIN (RFC 9293 section 3.1).
@@ -147,6 +208,7 @@ pub const fn advance(bits: u8, event: Event) -> u8 {
     const RESET_NEW: u8 = State::ResetNew as u8;
     const UDP_NEW: u8 = State::UdpNew as u8;
     const UDP_ESTABLISHED: u8 = State::UdpEstablished as u8;
+    const CUT: u8 = State::Cut as u8;
 
     // The common case first: an established flow and an ordinary segment.
     if event.flags & (FIN | RST) == 0 {
@@ -169,6 +231,8 @@ pub const fn advance(bits: u8, event: Event) -> u8 {
             NEW | REPLIED | RESET_NEW => RESET_NEW,
             CLOSING => CLOSING,
             UDP_NEW | UDP_ESTABLISHED => bits,
+            // Cut while this packet was on its way.
+            CUT..=u8::MAX => bits,
             _ => RESET,
         };
     }
@@ -226,6 +290,27 @@ impl Value {
     #[inline(always)]
     pub const fn is_pointing(self) -> bool {
         self.state_bits() == State::Translated as u8
+    }
+
+    /// The same flow, cut at the tick `now`. No packet changes that time: a cut flow is over when the
+    /// closing time has passed, whoever still sends.
+    #[must_use]
+    pub const fn cut(self, now: u32) -> Self {
+        Self::new(self.backend(), State::Cut as u8, self.tag(), now)
+    }
+
+    /// Whether the flow is cut: its state is one of the last four.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_cut(self) -> bool {
+        (self.0 >> 18) & 3 == 3
+    }
+
+    /// The same value in another state.
+    #[must_use]
+    #[inline(always)]
+    pub const fn with_state(self, state: u8) -> Self {
+        Self((self.0 & !(15 << 16)) | ((state as u64 & 15) << 16))
     }
 
     /// The backend's id.

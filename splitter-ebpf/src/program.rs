@@ -8,6 +8,7 @@ pub mod answer;
 mod begin;
 mod budget;
 pub mod clock;
+mod cut;
 mod flows;
 mod forward;
 mod hops;

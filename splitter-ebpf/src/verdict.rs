@@ -181,6 +181,10 @@ reasons! {
     NatUnfinished = 51, Drop, "nat_unfinished";
     /// A part of the packet that must be changed could not be: too short, or in a place that cannot be written.
     Unwritable = 52, Drop, "unwritable";
+    /// A packet of a flow that the operator has cut: answered with a RST, UDP with an unreachable port as often as the limit on ICMP errors allows.
+    FlowCut = 53, Answer, "flow_cut";
+    /// A client's packet of a flow that the operator has cut, turned into the RST that its backend gets: the backend answers by itself, and its packets do not come by.
+    FlowCutOnward = 54, Answer, "flow_cut_onward";
 }
 
 /// Counters a CPU keeps, one for each number a reason can have.

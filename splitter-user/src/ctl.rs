@@ -24,6 +24,8 @@ mod history;
 mod import;
 mod later;
 mod lint;
+mod maint;
+mod quarantine;
 mod ready;
 mod set_weight;
 mod status;
@@ -112,6 +114,8 @@ enum Verb {
     Cutover(cutover::Args),
     Undo(undo::Args),
     Drain(drain::Args),
+    Maint(maint::Args),
+    Quarantine(quarantine::Args),
     Ready(ready::Args),
     Flows(flows::Args),
     History(history::Args),
@@ -222,6 +226,8 @@ impl Verb {
             Self::Cutover(args) => cutover::run(args, session).await,
             Self::Undo(args) => undo::run(args, session).await,
             Self::Drain(args) => drain::run(args, session).await,
+            Self::Maint(args) => maint::run(args, session).await,
+            Self::Quarantine(args) => quarantine::run(args, session).await,
             Self::Ready(args) => ready::run(args, session).await,
             Self::Flows(args) => flows::run(args, session).await,
             Self::History(args) => history::run(args, session).await,

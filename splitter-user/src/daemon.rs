@@ -33,6 +33,9 @@ use crate::writer::{Handle, Request};
 /// How long the start waits for next hops of backends that are known already.
 const HOPS_WAIT: Duration = Duration::from_secs(2);
 
+/// From one look at the pins to the next.
+const PINS_PERIOD: Duration = Duration::from_secs(1);
+
 /// Why the agent does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
@@ -88,16 +91,29 @@ fn io(action: &'static str) -> impl Fn(std::io::Error) -> DaemonError {
     move |source| DaemonError::Io { action, source }
 }
 
-/// Runs the agent until it is told to stop.
+/// Runs the agent until it is told to stop. For the only thread of a process, which gives up the
+/// privileges that only the beginning takes.
 ///
 /// # Errors
 /// [`DaemonError`]; a data plane that ran before goes on running.
-pub async fn run(config: Config) -> Result<(), DaemonError> {
-    let stop = CancellationToken::new();
-    stop_on_signals(&stop)?;
+pub fn run(config: Config) -> Result<(), DaemonError> {
     let claim = start::claim(&config)?;
     // Sockets before the data plane: an address in use must not leave a program without an agent.
-    let sockets = bind(&config).await?;
+    let sockets = bind(&config)?;
+    // Before there is another thread, and before anything is read that others send.
+    host::keep_least_privileges()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(io("start threads"))?;
+    runtime.block_on(live(config, claim, sockets))
+}
+
+async fn live(config: Config, claim: start::Claim, sockets: Bound) -> Result<(), DaemonError> {
+    let stop = CancellationToken::new();
+    stop_on_signals(&stop)?;
+    let sockets = sockets.listen(&config)?;
     let started = start::start(&config, claim)?;
     let start::Started {
         lock,
@@ -137,14 +153,24 @@ struct Sockets {
     metrics: TcpListener,
 }
 
-async fn bind(config: &Config) -> Result<Sockets, DaemonError> {
+/// The same, before there is a runtime.
+struct Bound {
+    api: std::os::unix::net::UnixListener,
+    roles: Roles,
+    metrics: std::net::TcpListener,
+}
+
+fn no_metrics(config: &Config) -> impl Fn(std::io::Error) -> DaemonError + '_ {
+    |source| DaemonError::Metrics {
+        listen: config.metrics.listen,
+        source,
+    }
+}
+
+fn bind(config: &Config) -> Result<Bound, DaemonError> {
     let group = server::group_id(&config.name).map_err(io("look up the group"))?;
-    let metrics = TcpListener::bind(config.metrics.listen)
-        .await
-        .map_err(|source| DaemonError::Metrics {
-            listen: config.metrics.listen,
-            source,
-        })?;
+    let metrics = std::net::TcpListener::bind(config.metrics.listen).map_err(no_metrics(config))?;
+    metrics.set_nonblocking(true).map_err(no_metrics(config))?;
     // Without [roles], who gets through the file's mode may do everything.
     let (door, roles) = if config.roles.is_empty() {
         let everything = |gid| Roles::default().with(Holder::Group(gid), Role::Admin);
@@ -152,11 +178,21 @@ async fn bind(config: &Config) -> Result<Sockets, DaemonError> {
     } else {
         (Door::Everybody, config.roles.clone())
     };
-    Ok(Sockets {
-        api: server::bind(&config.socket, door)?,
+    Ok(Bound {
+        api: server::listen(&config.socket, door)?,
         roles,
         metrics,
     })
+}
+
+impl Bound {
+    fn listen(self, config: &Config) -> Result<Sockets, DaemonError> {
+        Ok(Sockets {
+            api: UnixListener::from_std(self.api).map_err(io("listen on the API's socket"))?,
+            roles: self.roles,
+            metrics: TcpListener::from_std(self.metrics).map_err(no_metrics(config))?,
+        })
+    }
 }
 
 /// What the program is attached to, and what is known of the ways from there.
@@ -193,6 +229,11 @@ async fn serve(
         writer.tell(Request::Hops(hops.clone()));
     }
     tell_conditions(config, writer, &attached);
+    tokio::spawn(watch_pins(
+        Pins::new(&config.bpffs, &config.name),
+        writer.clone(),
+        stop.clone(),
+    ));
 
     if sockets.roles.is_empty() {
         let message = format!(
@@ -236,6 +277,31 @@ async fn serve(
     Ok(detach.load(Ordering::SeqCst))
 }
 
+/// Looks now and then whether the pins are there. Where their file system was taken away, the directory that the agent
+/// keeps locked holds it, and with it the data plane; both end when the agent does.
+async fn watch_pins(pins: Pins, writer: Handle, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(PINS_PERIOD);
+    let mut missing = false;
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = stop.cancelled() => return,
+        }
+        if missing == pins.exist() {
+            missing = !missing;
+            let message = missing.then(|| {
+                format!(
+                    "{} is gone, was it unmounted? Traffic goes on while this agent runs; when it ends, the program leaves \
+                     the interfaces, and the next agent begins without flows. Plan a restart",
+                    pins.root().display()
+                )
+            });
+            let condition = Request::Condition(ConditionKind::PinsMissing, message);
+            writer.insist(condition).await;
+        }
+    }
+}
+
 fn tell_conditions(config: &Config, writer: &Handle, attached: &[Attached]) {
     for warning in config.warnings() {
         tracing::warn!(warning, "configuration");
@@ -270,7 +336,7 @@ fn tell_conditions(config: &Config, writer: &Handle, attached: &[Attached]) {
 async fn forward_news(
     mut outputs: crate::nexthop::Outputs,
     writer: Handle,
-    attached: Vec<Attached>,
+    mut attached: Vec<Attached>,
 ) {
     loop {
         tokio::select! {
@@ -287,10 +353,32 @@ async fn forward_news(
                 }
                 outputs.epoch.mark_unchanged();
                 writer.insist(Request::RoutesChanged).await;
-                let missing = missing_interfaces(&attached);
+                let mut missing = missing_interfaces(&attached);
+                if missing.is_some() {
+                    missing = attach_again(&writer, &mut attached).await;
+                }
                 let condition = Request::Condition(ConditionKind::InterfaceMissing, missing);
                 writer.insist(condition).await;
             }
+        }
+    }
+}
+
+/// Puts the program on interfaces that have come back; says what is still missing.
+async fn attach_again(writer: &Handle, attached: &mut [Attached]) -> Option<String> {
+    match writer.ask(Request::AttachAgain).await {
+        Ok(again) => {
+            for now in again {
+                tracing::info!(interface = now.name, "it is back, and carries the program");
+                let known = attached.iter_mut().find(|known| known.name == now.name);
+                if let Some(known) = known {
+                    *known = now;
+                }
+            }
+            missing_interfaces(attached)
+        }
+        Err(error) => {
+            missing_interfaces(attached).map(|missing| format!("{missing} ({})", error.message))
         }
     }
 }
@@ -305,7 +393,7 @@ fn missing_interfaces(attached: &[Attached]) -> Option<String> {
             match now {
                 None => Some(format!("{} is gone", wanted.name)),
                 Some(now) if now.index != wanted.index || now.xdp.is_none() => Some(format!(
-                    "{} does not carry the program: restart the agent, which attaches it",
+                    "{} does not carry the program, which is attached when the interface changes next, and at a restart",
                     wanted.name
                 )),
                 Some(_) => None,

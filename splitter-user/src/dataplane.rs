@@ -4,6 +4,9 @@
 //! [`memory::Memory`] is the same tables in private memory, for tests of everything above.
 
 mod endpoints;
+mod ends;
+#[cfg(test)]
+pub(crate) mod faulty;
 pub mod kernel;
 pub mod mapping;
 pub mod memory;
@@ -18,9 +21,11 @@ use std::time::Duration;
 
 use splitter_ebpf::abi::{BackendCounters, SplitHeader, Verdicts, VlanDevice};
 
+use crate::loader::Attached;
 use crate::table::split::Slots;
 
 pub use endpoints::{EndpointError, EndpointTable};
+pub use ends::Ends;
 pub use sys::{detach_link, grace_period};
 pub use tables::{FlowSlot, Tables, WayBack};
 
@@ -111,6 +116,15 @@ pub trait DataPlane: Send {
     /// # Errors
     /// [`PlaneError`]; some may have been written, so the caller says it again.
     fn set_vlan_devices(&mut self, devices: &BTreeMap<u32, VlanDevice>) -> Result<(), PlaneError>;
+
+    /// Puts the program back on interfaces that have gone and come back, and says on which: none where nothing is
+    /// attached at all.
+    ///
+    /// # Errors
+    /// [`PlaneError`]; some may carry it again.
+    fn attach_again(&mut self) -> Result<Vec<Attached>, PlaneError> {
+        Ok(Vec::new())
+    }
 
     /// A backend's counters, over all CPUs.
     ///

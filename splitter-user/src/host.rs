@@ -4,6 +4,7 @@ mod bpffs;
 mod error;
 mod instance;
 mod kernel;
+mod least;
 mod locks;
 mod ports;
 mod privileges;
@@ -15,6 +16,7 @@ pub use self::bpffs::{Bpffs, ensure_bpffs, is_bpffs};
 pub use self::error::HostError;
 pub use self::instance::lock_instance;
 pub use self::kernel::{OLDEST_KERNEL, check_kernel, kernel_release};
+pub use self::least::keep_least_privileges;
 pub use self::ports::{local_ports, overlap};
 pub use self::privileges::{check_privileges, missing_capabilities};
 

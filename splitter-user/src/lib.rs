@@ -3,6 +3,7 @@
 pub mod api;
 pub mod backend_setup;
 pub mod config;
+mod crash;
 pub mod ctl;
 pub mod daemon;
 pub mod dataplane;
@@ -16,6 +17,7 @@ pub mod manual;
 pub mod model;
 pub mod nexthop;
 pub mod plan;
+pub mod prod;
 pub mod resource;
 pub mod share;
 pub mod state;

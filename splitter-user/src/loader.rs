@@ -6,8 +6,8 @@ mod object;
 mod pins;
 mod refusal;
 
-pub use attach::{AttachError, Attached, Mode, attach, attach_program};
-pub(crate) use attach::{end_link, pinned_program};
+pub use attach::{AttachError, Attached, Mode, Placement, attach, attach_program, look_at};
+pub(crate) use attach::{attach_again, end_link, pinned_program};
 pub use layout::{Keys, Layout, TickRate};
-pub use object::{LoadError, Loaded, MAPS, load, load_at_rate, load_object, read_clock};
+pub use object::{LoadError, Loaded, MAPS, load, load_at_rate, load_object, load_over, read_clock};
 pub use pins::{Opened, PinError, Pins, pin_name};

@@ -15,7 +15,7 @@ mod weight;
 pub use listener::{Endpoint, Family, Listener, Protocol};
 pub use mode::{Mode, NoBackend};
 pub use place::{At, FlowTime, Place, Problem};
-pub use service::{Affinity, AffinityKey, DrainPolicy, FlowTimes, Service};
+pub use service::{Affinity, AffinityKey, DrainPolicy, FlowTimes, OnTimeout, Service};
 pub use time::show_time;
 pub use track::{Backend, Track};
 pub(crate) use validate::unusable;

@@ -4,6 +4,7 @@ mod apply;
 mod difference;
 mod drain;
 mod import;
+mod leave;
 mod service;
 mod shift;
 mod undo;
@@ -12,7 +13,8 @@ use std::collections::BTreeMap;
 
 use crate::api::types::{ApiError, Change, Command, Target};
 use crate::model::Weight;
-use crate::state::{ServiceState, World};
+use crate::state::{Out, ServiceState, World};
+use drain::Wish;
 
 use apply::Reach;
 pub use difference::difference;
@@ -78,19 +80,54 @@ pub fn plan(
             apply::delete(&mut draft, service, reach)?;
         }
         Command::SetWeight { target, weights } => shift::set_weight(&mut draft, target, weights)?,
-        Command::Cutover { target, to } => shift::cutover(&mut draft, target, to)?,
+        Command::Cutover {
+            target,
+            to,
+            existing,
+        } => {
+            shift::cutover(&mut draft, target, to)?;
+            leave::leave(&mut draft, target, *existing, now)?;
+        }
         Command::Undo {
             target,
             to_generation,
-        } => undo::undo(&mut draft, target, *to_generation)?,
+            existing,
+        } => {
+            undo::undo(&mut draft, target, *to_generation)?;
+            leave::leave(&mut draft, target, *existing, now)?;
+        }
         Command::Drain {
             service,
             what,
             timeout,
-        } => drain::drain(&mut draft, service, what, *timeout, now)?,
+            on_timeout,
+            spread,
+        } => {
+            let wish = drain::Wish {
+                timeout: *timeout,
+                on_timeout: *on_timeout,
+                spread: *spread,
+            };
+            drain::take_out(&mut draft, service, what, Out::Draining, wish, now)?;
+        }
+        Command::Maint { service, what } => {
+            drain::take_out(&mut draft, service, what, Out::Maint, Wish::default(), now)?;
+        }
+        Command::Quarantine {
+            service,
+            what,
+            spread,
+        } => {
+            let wish = drain::Wish {
+                spread: *spread,
+                ..Wish::default()
+            };
+            drain::take_out(&mut draft, service, what, Out::Quarantined, wish, now)?;
+        }
         Command::Ready { service, what } => drain::ready(&mut draft, service, what)?,
         Command::Import { text } => secret = Some(import::import(&mut draft, text)?),
     }
+    leave::settle(&mut draft, now);
     let Draft {
         concerned,
         mut warnings,
@@ -234,6 +271,8 @@ pub fn check_generation(
         Command::Import { .. } => Vec::new(),
         Command::Delete { service, .. }
         | Command::Drain { service, .. }
+        | Command::Maint { service, .. }
+        | Command::Quarantine { service, .. }
         | Command::Ready { service, .. } => {
             vec![service.clone()]
         }
@@ -296,7 +335,11 @@ fn in_force(service: &ServiceState) -> BTreeMap<String, String> {
             .collect();
     }
     let Ok(shares) = service.shares() else {
-        return BTreeMap::new();
+        // Every track that has weight is out.
+        return weights
+            .into_iter()
+            .map(|(name, _)| (name, Weight::ZERO.to_string()))
+            .collect();
     };
     let whole: u64 = shares.iter().map(|share| share.parts).sum();
     shares

@@ -16,7 +16,9 @@ pub use applied::Applied;
 pub use freeze::Freeze;
 pub use ids::{IdState, Ids, IdsFull};
 pub use portable::{HostState, PortableError, hex, secret_from_hex};
-pub use service::{ANCHORS, Anchor, Drain, ServiceState, Split, SplitFate, UNPLACED};
+pub use service::{
+    ANCHORS, Anchor, Closing, Drain, Ending, Out, ServiceState, Split, SplitFate, UNPLACED,
+};
 
 use crate::model::{self, FlowTimes, Listener, Mode};
 

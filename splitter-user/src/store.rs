@@ -1,13 +1,13 @@
 //! The journal of the agent: desired state, the split tables slot for slot, history and audit, in `<state_dir>/state.db`.
 //!
-//! A change that flips the selector is written twice, and each write is on disk before the next step is taken:
+//! A change is written twice, and each write is on disk before the next step is taken:
 //!
 //! ```text
-//! prepare(change) -> flip of the selector -> commit(sequence) -> reply to the operator
+//! prepare(change) -> flip of the selector, or tables that need none -> commit(sequence) -> reply to the operator
 //! ```
 //!
 //! An agent that starts asks [`Store::pending`]: a change that was prepared but not committed is rolled forward with
-//! [`Store::commit`] if the selector shows the flip, and dropped with [`Store::discard`] if not.
+//! [`Store::commit`] if the selector shows its flip, and dropped with [`Store::discard`] if not.
 //!
 //! The file is SQLite in WAL mode, `synchronous=FULL`, held under an exclusive lock while the agent runs. A file that is
 //! corrupt, newer than this program or foreign is refused and never written to.
@@ -55,6 +55,8 @@ pub const REFUSED_ROWS: u32 = 1_000;
 pub struct Store {
     connection: Connection,
     context: Context,
+    #[cfg(test)]
+    faults: crate::dataplane::faulty::Faults,
 }
 
 impl Store {
@@ -68,6 +70,8 @@ impl Store {
         Ok(Self {
             connection,
             context: Context::new(path),
+            #[cfg(test)]
+            faults: crate::dataplane::faulty::Faults::default(),
         })
     }
 
@@ -78,7 +82,27 @@ impl Store {
         Ok(Self {
             connection,
             context,
+            #[cfg(test)]
+            faults: crate::dataplane::faulty::Faults::default(),
         })
+    }
+
+    /// Fails where `faults` say so, before it has done anything: a transaction is whole or was never begun.
+    #[cfg(test)]
+    pub(crate) fn fail_as(&mut self, faults: &crate::dataplane::faulty::Faults) {
+        self.faults = faults.clone();
+    }
+
+    /// Before `action`: where tests let it fail, or the agent end.
+    fn step(&self, action: &'static str) -> Result<(), StoreError> {
+        crate::crash::point();
+        #[cfg(test)]
+        self.faults
+            .step(action)
+            .map_err(|source| StoreError::io(Path::new("state.db"), action, source))?;
+        #[cfg(not(test))]
+        let _named_for_tests = action;
+        Ok(())
     }
 
     /// The value last stored under `key`.
@@ -89,6 +113,7 @@ impl Store {
 
     /// Stores `value` under `key`, synced.
     pub fn set_meta(&mut self, key: &str, value: &str) -> Result<(), StoreError> {
+        self.step("store a value")?;
         write::put_meta(&self.connection, key, value)
             .map_err(|error| self.context.sqlite("store a value", error))
     }

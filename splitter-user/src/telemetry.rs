@@ -36,6 +36,16 @@ struct ServiceLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ClosedLabels {
+    by: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ProdLabels {
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct VerdictLabels {
     verdict: &'static str,
     reason: &'static str,
@@ -112,6 +122,32 @@ pub fn render(figures: &Figures) -> Result<String, std::fmt::Error> {
         verdicts.get_or_create(&labels).inc_by(*packets);
     }
     registry.register("verdicts", "Packets by verdict and reason", verdicts);
+
+    let closed = Family::<ClosedLabels, Counter>::default();
+    for (by, flows) in [
+        ("reset", figures.closes.reset),
+        ("resteer", figures.closes.resteered),
+    ] {
+        closed.get_or_create(&ClosedLabels { by }).inc_by(flows);
+    }
+    registry.register(
+        "flows_closed",
+        "Flows that drains, quarantine and changes with --existing reset have closed",
+        closed,
+    );
+    let prods = Family::<ProdLabels, Counter>::default();
+    for (outcome, packets) in [
+        ("sent", figures.closes.prods),
+        ("failed", figures.closes.prods_failed),
+    ] {
+        let labels = ProdLabels { outcome };
+        prods.get_or_create(&labels).inc_by(packets);
+    }
+    registry.register(
+        "prods",
+        "SYNs to idle ends of flows that are reset, which make them speak",
+        prods,
+    );
 
     let entries = Gauge::<i64>::default();
     entries.set(signed(figures.flow_table.entries));

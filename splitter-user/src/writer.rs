@@ -6,6 +6,8 @@
 
 mod annals;
 mod applied;
+mod clock;
+mod close;
 mod execute;
 mod grace;
 mod import;
@@ -34,14 +36,17 @@ use crate::api::types::{
 };
 use crate::config::Nat;
 use crate::dataplane::{DataPlane, PlaneError};
+use crate::loader::Attached;
 use crate::nexthop::NextHops;
 use crate::plan::difference;
 use crate::state::{Freeze, World};
 use crate::store::{Store, StoreError};
 use crate::table::maglev::Member;
 
+use clock::now_ms;
 use pools::Pools;
 
+pub use close::Closes;
 pub use grace::Grace;
 pub use observe::Figures;
 pub use policy::Refusal;
@@ -92,6 +97,8 @@ pub enum Request {
     RoutesChanged,
     /// Something outside the writer stands as this says, or no longer does (`None`).
     Condition(crate::api::types::ConditionKind, Option<String>),
+    /// Interfaces may have gone and come back: put the program on them.
+    AttachAgain(Answer<Vec<Attached>>),
     /// A value to keep beside the state, and to ask for.
     Remember(String, String, Answer<()>),
     /// A value kept beside the state.
@@ -223,14 +230,17 @@ pub struct Writer<D> {
     expected: BTreeMap<IpAddr, usize>,
     /// Tables do not hold what is in force: the last attempt failed.
     resync: bool,
-    /// A change that was taken back and still stands in the journal.
+    /// A change that was taken back and still stands in the journal, by its sequence.
     leftover: Option<u64>,
+    /// The journal does not say which numbers are in use: the last attempt failed.
+    numbers_due: bool,
     /// A flip after which something is to be tidied up, once packets in flight are done.
     tidy_after: Option<u64>,
     /// Changes are refused.
     frozen: Option<Freeze>,
     refusals: policy::Refusals,
     scan: scan::Scan,
+    closer: close::Closer,
     observe: observe::Observations,
     conditions: BTreeMap<crate::api::types::ConditionKind, (String, SystemTime)>,
 }
@@ -335,6 +345,10 @@ impl<D: DataPlane + 'static> Writer<D> {
             Request::NoLongerExpect(addresses) => self.no_longer_expect(&addresses),
             Request::Hops(hops) => self.set_hops(hops),
             Request::RoutesChanged => self.plane.tables().bump_route_epoch(),
+            Request::AttachAgain(answer) => {
+                let attached = self.plane.attach_again();
+                drop(answer.send(attached.map_err(|error| ApiError::internal(error.to_string()))));
+            }
             Request::Condition(kind, Some(message)) => self.raise(kind, message),
             Request::Condition(kind, None) => self.lower(kind),
             Request::Remember(key, value, answer) => drop(
@@ -441,14 +455,6 @@ impl<D: DataPlane + 'static> Writer<D> {
             tracing::info!(condition = ?kind, "condition is over");
         }
     }
-}
-
-/// Milliseconds since 1970.
-fn now_ms() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or(Duration::ZERO);
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The moment that `ms` milliseconds since 1970 is.

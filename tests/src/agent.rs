@@ -2,6 +2,7 @@
 
 mod answer;
 mod configuration;
+mod crash;
 mod ctl;
 
 use std::fs::File;
@@ -15,6 +16,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 pub use answer::{Answer, Change};
 pub use configuration::Configuration;
+pub use crash::Fate;
 pub use ctl::open_to_all;
 
 use crate::cleanup::{Debt, Owed};
@@ -36,6 +38,7 @@ pub struct Agent {
     notifications: UnixDatagram,
     balancer: Namespace,
     quiet: bool,
+    environment: Vec<(&'static str, &'static str)>,
     scratch: Scratch,
 }
 
@@ -69,6 +72,7 @@ impl Agent {
             notifications,
             balancer: hosts.balancer.clone(),
             quiet: false,
+            environment: Vec::new(),
             scratch,
         };
         agent.mount_bpffs()?;
@@ -92,6 +96,12 @@ impl Agent {
 
     /// Starts the agent, after stopping the one that runs, and waits until it is ready.
     pub fn restart(&mut self) -> Result<()> {
+        self.begin()?;
+        self.await_ready()
+    }
+
+    /// Starts the agent, after stopping the one that runs, and does not wait.
+    pub fn begin(&mut self) -> Result<()> {
         self.stop()?;
         self.forget_notifications();
         let log = File::options()
@@ -102,10 +112,11 @@ impl Agent {
         let mut command = self.command(&[]);
         command
             .env("NOTIFY_SOCKET", self.scratch.join("notify"))
+            .env("SPLITTER_CRASH", self.crash_file())
             .stdin(Stdio::null());
         command.stdout(log.try_clone()?).stderr(log);
         self.process = Some(ChildGuard::spawn(command)?);
-        self.await_ready()
+        Ok(())
     }
 
     /// Runs `splitterd` with this agent's configuration and `arguments` until it ends, whatever it says.
@@ -128,6 +139,16 @@ impl Agent {
         })
     }
 
+    /// Runs `command` as root without some capabilities: `-net_raw,-bpf`. Root gets at an exec what the bounding
+    /// set leaves.
+    pub fn run_without(&self, capabilities: &str, command: &Command) -> Result<Answer> {
+        let mut robbed = self.balancer.command("setpriv");
+        robbed.args(["--bounding-set", capabilities, "--inh-caps", capabilities]);
+        robbed.arg(command.get_program()).args(command.get_args());
+        robbed.env_remove("NOTIFY_SOCKET");
+        Answer::of(robbed)
+    }
+
     /// A `splitterd` command with this agent's configuration, in the balancer's host.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.balancer.command(binary("splitterd"));
@@ -136,7 +157,13 @@ impl Agent {
             .arg(self.scratch.join("splitterd.toml"))
             .args(arguments);
         command.env_remove("NOTIFY_SOCKET");
+        command.envs(self.environment.iter().copied());
         command
+    }
+
+    /// Gives it these variables from now on, and no others of these given before.
+    pub fn environment(&mut self, variables: &[(&'static str, &'static str)]) {
+        self.environment = variables.to_vec();
     }
 
     /// Asks the agent to stop (SIGTERM) and waits; the data plane stays. Nothing happens if it doesn't run.
@@ -192,6 +219,16 @@ impl Agent {
         Ok(())
     }
 
+    /// Takes the bpffs away from under an agent that has it open.
+    pub fn detach_bpffs(&self) -> Result<()> {
+        let mut unmount = Command::new("umount");
+        unmount.arg("--lazy").arg(self.scratch.join("bpffs"));
+        Answer::of(unmount)?
+            .succeeded()
+            .context("cannot unmount the bpffs")?;
+        Ok(())
+    }
+
     /// Where it has pinned the map called `name`.
     ///
     /// # Errors
@@ -230,6 +267,12 @@ impl Agent {
     /// The process id of the running agent.
     pub fn pid(&self) -> Option<u32> {
         self.process.as_ref().map(ChildGuard::pid)
+    }
+
+    /// What `/proc` calls the process, but for its number: `status`, `task`.
+    pub fn proc(&self, name: &str) -> Result<PathBuf> {
+        let pid = self.pid().context("no agent runs")?;
+        Ok(PathBuf::from(format!("/proc/{pid}/{name}")))
     }
 
     fn log_path(&self) -> PathBuf {

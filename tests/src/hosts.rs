@@ -126,6 +126,23 @@ impl Hosts {
         Ok(addresses)
     }
 
+    /// Makes the wire to the client anew, after the balancer's end of it was deleted.
+    pub fn wire_client_again(&self) -> Result<()> {
+        self.balancer.exec(&format!(
+            "ip link add eth0 type veth peer name eth0 netns {}",
+            self.client.name()
+        ))?;
+        self.client.exec("ethtool -K eth0 tx off gro on")?;
+        self.address_client()?;
+        self.balancer.ip("link set eth0 up\n\
+             addr add 198.18.1.1/24 dev eth0\n\
+             addr add 2001:db8:1::1/64 dev eth0 nodad\n\
+             route replace 198.18.9.0/24 via 198.18.1.10\n")?;
+        self.balancer
+            .ip(&format!("addr add {VIP_V6}/128 dev eth0 nodad\n"))?;
+        self.await_wires()
+    }
+
     fn wire(&self) -> Result<()> {
         for namespace in [&self.client, &self.balancer, &self.backends] {
             namespace.forget_delays()?;

@@ -1,6 +1,6 @@
 //! A process that ends with its guard.
 
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, ChildStdout, Command, ExitStatus};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -35,6 +35,11 @@ impl ChildGuard {
     /// The process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// What it writes to its standard output, if that is a pipe that nobody has taken yet.
+    pub fn stdout(&mut self) -> Option<ChildStdout> {
+        self.child.stdout.take()
     }
 
     /// The exit status if the process has ended.

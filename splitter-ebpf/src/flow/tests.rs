@@ -1,4 +1,7 @@
+extern crate std;
+
 use super::*;
+use std::vec::Vec;
 
 const CLIENT: Event = Event {
     from_client: true,
@@ -237,5 +240,97 @@ fn a_second_entry_gives_back_its_slot_and_is_never_evicted() {
         assert_eq!(value.tag(), 0xabcde);
         assert!(value.is_pointing());
         assert!(!State::evictable_bits(value.state_bits()));
+    }
+}
+
+const CUT: [State; 4] = [
+    State::Cut,
+    State::CutFirst,
+    State::CutSecond,
+    State::CutTold,
+];
+
+#[test]
+fn no_packet_leads_out_of_a_cut() {
+    for state in CUT {
+        for flags in 0..=u8::MAX {
+            for bits in 0..16_u8 {
+                let event = Event {
+                    from_client: bits & 1 != 0,
+                    flags,
+                    payload: bits & 2 != 0,
+                    aged: bits & 4 != 0,
+                    one_way: bits & 8 != 0,
+                };
+                assert_eq!(advance(state as u8, event), state as u8);
+                let (_, next) = tell(state as u8, event);
+                assert!(State::from_bits(next).is_some_and(State::is_cut));
+                assert!(next >= state as u8, "nobody is forgotten");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_four_last_states_are_cut_and_no_other_is() {
+    for state in State::ALL {
+        let value = Value::new(7, state as u8, 0xabcde, 9);
+        assert_eq!(value.is_cut(), CUT.contains(&state), "{state:?}");
+        assert_eq!(state.is_cut(), CUT.contains(&state), "{state:?}");
+        if state.is_cut() {
+            assert!(!state.is_established(), "room for those who come");
+        }
+    }
+    let cut = Value::new(7, State::Established as u8, 0xabcde, 9).cut(77);
+    assert_eq!(cut, Value::new(7, State::Cut as u8, 0xabcde, 77));
+    assert_eq!(
+        cut.with_state(State::CutTold as u8),
+        Value::new(7, State::CutTold as u8, 0xabcde, 77)
+    );
+}
+
+#[test]
+fn each_side_of_a_cut_flow_is_told_by_its_own_packets() {
+    let mut state = State::Cut as u8;
+    for (event, next) in [
+        (CLIENT, State::CutFirst),
+        (data(CLIENT), State::CutFirst),
+        (with(BACKEND, FIN | ACK), State::CutTold),
+        (BACKEND, State::CutTold),
+    ] {
+        let (told, after) = tell(state, event);
+        assert_eq!((told, after), (Told::Sender, next as u8));
+        state = after;
+    }
+    assert_eq!(
+        tell(State::Cut as u8, BACKEND),
+        (Told::Sender, State::CutSecond as u8)
+    );
+    assert_eq!(
+        tell(State::Cut as u8, with(BACKEND, RST)),
+        (Told::Nobody, State::CutSecond as u8),
+        "who sends a RST knows"
+    );
+}
+
+#[test]
+fn where_the_backend_answers_by_itself_two_packets_tell_it_and_the_next_ones_the_client() {
+    let mut state = State::Cut as u8;
+    let told: Vec<Told> = (0..5)
+        .map(|_| {
+            let (told, next) = tell(state, ALONE);
+            state = next;
+            told
+        })
+        .collect();
+    use Told::{Backend, Sender};
+    assert_eq!(told, [Backend, Backend, Sender, Sender, Sender]);
+    assert_eq!(state, State::CutTold as u8);
+    for state in CUT {
+        assert_eq!(
+            tell(state as u8, with(ALONE, RST)),
+            (Backend, State::CutTold as u8),
+            "a client's RST goes on to the backend"
+        );
     }
 }

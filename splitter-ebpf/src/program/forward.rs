@@ -1,5 +1,6 @@
 //! From a client to a backend.
 
+use super::cut::cut;
 use super::flows::Name;
 use super::maps::{BACKENDS, REUSE_TICKS, SECOND_TICKS};
 use super::outcome::Outcome;
@@ -47,6 +48,9 @@ pub fn forward<const V6: bool>(frame: &mut Frame, segment: &Segment, listener: u
             aged: value.age(now) >= SECOND_TICKS.load(),
             one_way: Mode::one_way(backend.mode),
         };
+        if value.is_cut() {
+            return cut(&name, value, event, segment.protocol);
+        }
         if name.refresh(value, event, now) {
             // Once in a while, for another client may have taken its cell.
             hops::learn::<V6>(frame, segment.source);
@@ -95,6 +99,7 @@ pub fn selects_anew(segment: &Segment, value: Value, now: u32) -> bool {
             .is_some_and(|backend| Mode::one_way(backend.mode));
     let closed = state == State::Closing as u8 || state == State::Reset as u8;
     state == State::ResetNew as u8
+        || value.is_cut()
         || (closed && (!doubtful || age >= SECOND_TICKS.load()))
         || age > REUSE_TICKS.load()
 }

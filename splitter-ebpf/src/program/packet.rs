@@ -181,6 +181,12 @@ impl Copied {
         }
     }
 
+    /// The context, as helpers and global functions want it.
+    #[inline(always)]
+    pub const fn context(&self) -> *mut xdp_md {
+        self.context
+    }
+
     /// Bytes of the frame, all its buffers together.
     #[inline(always)]
     pub const fn length(&self) -> usize {

@@ -1,5 +1,6 @@
 //! From a backend to a client.
 
+use super::cut::cut;
 use super::flows::Name;
 use super::maps::{LISTENERS, REPLIES, SECOND_TICKS};
 use super::outcome::Outcome;
@@ -50,6 +51,16 @@ pub fn reply<const V6: bool>(frame: &mut Frame, segment: &Segment, index: u32) -
     if !may_hop(frame, family::<V6>()) {
         return Outcome::of(Reason::TtlExpired).by(id);
     }
+    let event = Event {
+        from_client: false,
+        flags: segment.flags,
+        payload: extent.payload,
+        aged: false,
+        one_way: false,
+    };
+    if value.is_cut() {
+        return cut(&name, value, event, segment.protocol);
+    }
     let Some(listener) = LISTENERS.get(id.into()) else {
         return Outcome::of(Reason::Inconsistent);
     };
@@ -63,11 +74,8 @@ pub fn reply<const V6: bool>(frame: &mut Frame, segment: &Segment, index: u32) -
         return outcome.by(id);
     }
     let event = Event {
-        from_client: false,
-        flags: segment.flags,
-        payload: extent.payload,
         aged: value.age(now) >= SECOND_TICKS.load(),
-        one_way: false,
+        ..event
     };
     name.refresh(value, event, now);
     translate(

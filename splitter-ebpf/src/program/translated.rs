@@ -4,6 +4,7 @@
 //! translated to, which leads replies to the flow's slot. It is written before the flow's own entry
 //! and freed after it; what is left of a pair when a CPU stops half-way is swept by the agent.
 
+use super::cut::cut;
 use super::flows::{CONTENDED, EXISTING, FULL, Name, Pin, exchange, find_lane, slot};
 use super::maps::{
     BACKENDS, FINGERPRINT_KEY, FLOW_KEYS, FLOWS, LISTENERS, NAT_POOLS, PENDING, REVERSE,
@@ -22,7 +23,7 @@ use splitter_ebpf::headers::{Parsed, Segment, extent, parse};
 use splitter_ebpf::rewrite::{self, End, Layers, may_hop, put_address, put_port, translate};
 use splitter_ebpf::unusual::copied;
 use splitter_ebpf::verdict::Reason;
-use splitter_ebpf::wire::{Family, WireAddress, WirePort};
+use splitter_ebpf::wire::{Family, TCP, WireAddress, WirePort};
 
 /// Addresses and ports that are tried for a new flow. Were they independent, one new flow in thirty would
 /// find none with nine in ten taken, and one in a hundred thousand with seven.
@@ -432,6 +433,10 @@ fn back<const V6: bool>(frame: &mut Frame, segment: &Segment) -> Outcome {
     // SAFETY: the look-up succeeded, and the value is this CPU's own.
     let flow = unsafe { &mut *flow };
     let cell = core::mem::take(&mut flow.cell);
+    if Value(flow.value).is_cut() {
+        flow.cell = SENT | segment.flags as u64;
+        return Outcome::of(Reason::FlowCut);
+    }
     let Some((hop, path)) = hops::way_in(cell as u32) else {
         return Outcome::of(Reason::Inconsistent);
     };
@@ -467,11 +472,11 @@ fn back<const V6: bool>(frame: &mut Frame, segment: &Segment) -> Outcome {
     Outcome::to(Reason::Reply, &hop, path)
 }
 
-/// In the cell of [`REVERSE`], once that is used: a packet was sent on. TCP flags beside it and, at bit 8,
+/// In the cell of [`REVERSE`], once that is used: a packet was sent on, or answered if the flow is cut. TCP flags beside it and, at bit 8,
 /// whether it carries data.
 const SENT: u64 = 1 << 16;
 
-/// Records the backend's packet that [`reply_translated`] has sent on, if it has. Always 0. Not called by it:
+/// Records the backend's packet that [`reply_translated`] has sent on or answered, if it has. Always 0. Not called by it:
 /// the verifier adds up the stacks of functions that call each other, and those before Linux 6.8 round each
 /// up to 32 bytes.
 #[unsafe(no_mangle)]
@@ -492,6 +497,11 @@ pub extern "C" fn refresh_reverse() -> u64 {
         aged: value.age(now) >= SECOND_TICKS.load(),
         one_way: false,
     };
-    Name::new(flow.key).refresh(value, event, now);
+    let name = Name::new(flow.key);
+    if value.is_cut() {
+        cut(&name, value, event, TCP);
+        return 0;
+    }
+    name.refresh(value, event, now);
     0
 }

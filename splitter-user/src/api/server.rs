@@ -25,7 +25,7 @@ use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 
 pub use routes::{LONG_POLL, MAX_YAML};
-pub use socket::{BindError, Door, bind, group_id};
+pub use socket::{BindError, Door, bind, group_id, listen};
 
 use super::Agent;
 use crate::config::Roles;

@@ -17,6 +17,7 @@ fn cutover() -> ChangeRequest {
     ChangeRequest::new(Command::Cutover {
         target: Target::Service("web".to_owned()),
         to: "green".to_owned(),
+        existing: Existing::Keep,
     })
 }
 
@@ -115,6 +116,7 @@ async fn a_change_has_the_fields_that_the_contract_names() {
     let command = Command::Cutover {
         target: Target::Release("shop".to_owned()),
         to: "green".to_owned(),
+        existing: Existing::Keep,
     };
     assert_eq!(
         request,
@@ -163,7 +165,8 @@ async fn status_flows_drain_doctor_have_their_shapes() {
     );
 
     let drain = json!({
-        "kind": "Drain", "state": "drained", "mode": "dnat", "pins": 0, "oldestAgeSeconds": null, "neverPinned": 3,
+        "kind": "Drain", "state": "drained", "mode": "dnat", "pins": 0, "resetting": 0, "oldestAgeSeconds": null,
+        "idlestSeconds": null, "endedPerMinute": null, "estimatedSecondsLeft": null, "onTimeout": "keep", "neverPinned": 3,
         "deadline": "2096-10-02T07:06:40Z", "proven": true,
     });
     assert_eq!(
@@ -240,20 +243,26 @@ async fn every_command_survives_the_way_to_the_agent() {
         Command::Cutover {
             target: Target::Release("shop".to_owned()),
             to: "green".to_owned(),
+            existing: Existing::Keep,
         },
         Command::Undo {
             target: target(),
+            existing: Existing::Keep,
             to_generation: None,
         },
         Command::Drain {
             service: service(),
             what: what(),
             timeout: Some(Duration::from_millis(90_500)),
+            on_timeout: None,
+            spread: None,
         },
         Command::Drain {
             service: service(),
             what: what(),
             timeout: None,
+            on_timeout: None,
+            spread: None,
         },
         Command::Ready {
             service: service(),

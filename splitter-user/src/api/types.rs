@@ -19,7 +19,7 @@ mod target;
 pub mod encoding;
 
 pub use actor::Actor;
-pub use change::{Change, ChangeList, ChangeReply, ChangeRequest, Command};
+pub use change::{Change, ChangeList, ChangeReply, ChangeRequest, Command, Existing};
 pub use diff::{DiffAction, DiffRequest, DiffView, FieldDiff, ServiceDiff};
 pub use drain::{DrainState, DrainView};
 pub use error::{ApiError, ErrorBody, ErrorCode};

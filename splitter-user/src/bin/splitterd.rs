@@ -55,10 +55,6 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         println!("detached: the program is off all interfaces");
         return Ok(ExitCode::SUCCESS);
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
-    runtime.block_on(daemon::run(config))?;
+    daemon::run(config)?;
     Ok(ExitCode::SUCCESS)
 }

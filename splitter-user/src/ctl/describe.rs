@@ -131,7 +131,11 @@ fn describe_track(track: &TrackView, paint: Paint) -> String {
 fn stands_out(state: LifeState, paint: Paint) -> String {
     match state {
         LifeState::Ready => String::new(),
-        LifeState::Draining | LifeState::Deleting => format!(", {}", paint.notable(state.as_str())),
+        LifeState::Draining
+        | LifeState::Maint
+        | LifeState::Quarantined
+        | LifeState::Deleting
+        | LifeState::Down => format!(", {}", paint.notable(state.as_str())),
     }
 }
 

@@ -7,6 +7,7 @@ use super::changing::{self, Changing};
 use super::format::{self, Detail, Paint, View};
 use super::{ABORTED, DONE, Failure, Outcome, Session, TIMED_OUT};
 use crate::api::types::{ChangeReply, Command, DrainState, DrainTarget, DrainView, ErrorCode};
+use crate::model::OnTimeout;
 
 /// How long one question waits for the end of the drain; progress is said as often.
 const LONG_POLL: Duration = Duration::from_secs(1);
@@ -19,11 +20,14 @@ const AWAY: Duration = Duration::from_secs(15);
 Examples:
   splitterctl drain web blue
   splitterctl drain web blue --timeout 10m --wait
+  splitterctl drain web blue --timeout 10m --on-timeout reset --spread 2m --wait
   splitterctl drain web '[2001:db8:2::11]:80' --reason 'new disk'
 
 A drained track keeps its desired weight; `ready` gives it back. The other tracks share its new flows in proportion.
---wait: exit code 0 once it is proven that no flow is left, 4 at the deadline with flows left (they go on), 3 when
-somebody ended the drain.")]
+--wait: exit code 0 once it is proven that no flow is left, 4 at the deadline with flows left that go on (keep), 3 when
+somebody ended the drain.
+--on-timeout reset: both ends of each flow that is left are told by a RST. resteer: its pin is freed, and its next packet is
+split anew; a TCP connection gets a RST from the backend that it comes to, UDP goes on there.")]
 pub struct Args {
     /// The service.
     service: String,
@@ -33,6 +37,12 @@ pub struct Args {
     /// The drain's deadline: 30s, 5m, 1h. Default: the service's own.
     #[arg(long, value_name = "D", value_parser = format::duration)]
     timeout: Option<Duration>,
+    /// What becomes of flows that outlive the deadline. Default: the service's own.
+    #[arg(long, value_name = "keep|reset|resteer", value_parser = format::on_timeout)]
+    on_timeout: Option<OnTimeout>,
+    /// The time over which they are reset or re-steered, evenly: 30s, 2m. Default: the service's own.
+    #[arg(long, value_name = "D", value_parser = format::duration)]
+    spread: Option<Duration>,
     /// Return when no flow is left, or at the deadline.
     #[arg(long)]
     wait: bool,
@@ -45,6 +55,8 @@ pub async fn run(args: Args, mut session: Session<'_, '_>) -> Outcome {
         service,
         what,
         timeout,
+        on_timeout,
+        spread,
         wait,
         changing,
     } = args;
@@ -53,6 +65,8 @@ pub async fn run(args: Args, mut session: Session<'_, '_>) -> Outcome {
         service: service.clone(),
         what: what.clone(),
         timeout,
+        on_timeout,
+        spread,
     };
     let change = changing::ask(&mut session, changing, command).await?;
     if !wait {
@@ -66,7 +80,9 @@ pub async fn run(args: Args, mut session: Session<'_, '_>) -> Outcome {
     let code = match drain.state {
         DrainState::Drained => DONE,
         DrainState::TimedOut => TIMED_OUT,
-        DrainState::Ready | DrainState::Draining => ABORTED,
+        DrainState::Ready | DrainState::Draining | DrainState::Closing | DrainState::Maint => {
+            ABORTED
+        }
     };
     session.show(&Waited { change, drain })?;
     Ok(code)
@@ -117,7 +133,12 @@ fn describe(view: &DrainView) -> String {
         state,
         mode,
         pins,
+        resetting,
         oldest_age_seconds,
+        idlest_seconds,
+        ended_per_minute,
+        estimated_seconds_left,
+        on_timeout,
         never_pinned,
         deadline,
         proven,
@@ -127,20 +148,39 @@ fn describe(view: &DrainView) -> String {
         DrainState::Draining => "draining",
         DrainState::Drained => "drained",
         DrainState::TimedOut => "the deadline is over and flows are left; they go on",
+        DrainState::Closing if *on_timeout == OnTimeout::Resteer => "re-steering what is left",
+        DrainState::Closing => "resetting what is left",
+        DrainState::Maint => "no longer draining: somebody put it into maint",
     };
     let mut text = format!("{stage}: {pins} flows left");
     if *proven {
         text += " (proven)";
     }
+    if *resetting > 0 {
+        text += &format!(" ({resetting} of them reset)");
+    }
     if let Some(age) = oldest_age_seconds {
-        text += &format!(", silent for at most {}", format::seconds(*age));
+        text += &format!(", all older than {}", format::seconds(*age));
+    }
+    if let Some(idle) = idlest_seconds {
+        text += &format!(", silent for at most {}", format::seconds(*idle));
+    }
+    if let Some(pace) = ended_per_minute {
+        text += &format!(", {pace} end a minute");
+    }
+    if let Some(left) = estimated_seconds_left {
+        text += &format!(", none left in about {}", format::seconds(*left));
     }
     text += &format!(", {never_pinned} never pinned");
     if *state == DrainState::Draining
         && let Some(left) =
             deadline.and_then(|deadline| deadline.duration_since(SystemTime::now()).ok())
     {
-        text += &format!(", deadline in {}", format::seconds(left.as_secs()));
+        text += &format!(
+            ", deadline in {} ({})",
+            format::seconds(left.as_secs()),
+            on_timeout.name()
+        );
     }
     text += &format!("; mode {mode}");
     text

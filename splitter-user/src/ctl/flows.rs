@@ -89,6 +89,7 @@ impl View for FlowList {
                 FlowState::Unconfirmed => "unconfirmed",
                 FlowState::Established => "established",
                 FlowState::Closing => "closing",
+                FlowState::Reset => "reset",
             };
             table.add_row(vec![
                 flow.service.clone(),

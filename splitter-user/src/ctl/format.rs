@@ -7,7 +7,8 @@ use comfy_table::{Cell, Color, Table, presets};
 use serde::Serialize;
 
 use super::Session;
-use crate::api::types::ListenerView;
+use crate::api::types::{Existing, ListenerView};
+use crate::model::OnTimeout;
 
 /// How data is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -193,6 +194,24 @@ pub fn generations(first: u64, last: u64) -> String {
 /// `1h 2m 3s`.
 pub fn seconds(seconds: u64) -> String {
     humantime::format_duration(std::time::Duration::from_secs(seconds)).to_string()
+}
+
+/// Reads `--existing`.
+pub fn existing(text: &str) -> Result<Existing, String> {
+    word(text, &Existing::NAMES)
+}
+
+/// Reads `--on-timeout`.
+pub fn on_timeout(text: &str) -> Result<OnTimeout, String> {
+    word(text, &OnTimeout::NAMES)
+}
+
+fn word<T: Copy>(text: &str, words: &[(&'static str, T)]) -> Result<T, String> {
+    let found = words.iter().find(|(word, _)| *word == text);
+    found.map(|(_, value)| *value).ok_or_else(|| {
+        let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        format!("allowed: {}", names.join(", "))
+    })
 }
 
 /// Reads a duration of the command line.

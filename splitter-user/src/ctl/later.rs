@@ -6,7 +6,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 const VERBS: &[(&str, &[&str])] = &[
     (
         "histories, policies and life of backends",
-        &["explain", "which", "maint", "quarantine"],
+        &["explain", "which"],
     ),
     ("signals and health checks", &["events", "top", "capture"]),
     (
@@ -21,10 +21,6 @@ const VERBS: &[(&str, &[&str])] = &[
 /// Flags to come: verb, flag, and whether it takes a value.
 const FLAGS: &[(&str, &str, ArgAction)] = &[
     ("set-weight", "ramp", ArgAction::Set),
-    ("cutover", "existing", ArgAction::Set),
-    ("undo", "existing", ArgAction::Set),
-    ("drain", "on-timeout", ArgAction::Set),
-    ("drain", "spread", ArgAction::Set),
     ("flows", "top", ArgAction::SetTrue),
     ("status", "top", ArgAction::SetTrue),
 ];

@@ -1,6 +1,6 @@
 use super::changing::{self, Changing};
-use super::{DONE, Outcome, Session};
-use crate::api::types::{Command, Target};
+use super::{DONE, Outcome, Session, format};
+use crate::api::types::{Command, Existing, Target};
 
 /// Go back to the split before the last change, in one flip
 #[derive(Debug, clap::Args)]
@@ -9,9 +9,12 @@ Examples:
   splitterctl undo web
   splitterctl undo release/shop --dry-run
   splitterctl undo web --to-generation 17           `splitterctl history web` lists them
+  splitterctl undo web --existing reset --reason 'it corrupts orders'
 
 The same clients get the same tracks as before, with today's backends. It is a new generation; a second undo toggles back.
-Drains of tracks are part of a split: one that was begun since then ends, one that held then holds again.")]
+Drains of tracks are part of a split: one that was begun since then ends, one that held then holds again.
+--existing reset: flows that are pinned to tracks left without new flows are reset, evenly over the service's
+drain.closeSpread (none: at once); both ends are told.")]
 pub struct Args {
     /// A service, or release/NAME for all services of a release.
     #[arg(value_name = "SERVICE")]
@@ -19,6 +22,9 @@ pub struct Args {
     /// Back to the split of this generation, one of the last 8 that were in force.
     #[arg(long, value_name = "N")]
     to_generation: Option<u64>,
+    /// What becomes of flows that are pinned to tracks that it leaves: keep or reset (over drain.closeSpread).
+    #[arg(long, value_name = "keep|reset", value_parser = format::existing, default_value = "keep")]
+    existing: Existing,
     #[command(flatten)]
     changing: Changing,
 }
@@ -30,6 +36,7 @@ pub async fn run(args: Args, mut session: Session<'_, '_>) -> Outcome {
         Command::Undo {
             target: args.target,
             to_generation: args.to_generation,
+            existing: args.existing,
         },
     )
     .await?;

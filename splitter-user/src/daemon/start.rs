@@ -13,7 +13,8 @@ use crate::dataplane::kernel::Kernel;
 use crate::dataplane::{DataPlane as _, WayBack, grace_period};
 use crate::host;
 use crate::interface::Interface;
-use crate::loader::{Attached, Layout, Mode, Opened, Pins, attach};
+use crate::loader::{Attached, Layout, Mode, Opened, Pins, attach, look_at};
+use crate::prod::Raw;
 use crate::store::{Store, secret};
 use crate::writer::{Grace, Writer};
 
@@ -56,6 +57,8 @@ pub(super) fn claim(config: &Config) -> Result<Claim, DaemonError> {
     host::ensure_bpffs(&config.bpffs)?;
     let pins = Pins::new(&config.bpffs, &config.name);
     let lock = host::lock_instance(pins.root())?;
+    // Now: to name a program that is somebody else's takes more privileges than the agent keeps.
+    look_at(&pins.links(), &config.interfaces)?;
     let mut store = Store::open(&config.state_dir)?;
     let secret = secret(&config.state_dir)?;
     check_secret(config, &mut store, &secret)?;
@@ -88,15 +91,18 @@ pub(super) fn start(config: &Config, claim: Claim) -> Result<Started, DaemonErro
     if adopted {
         tracing::info!("the data plane runs already: taking it over");
     }
-    kernel.tables().set_way_back(way_back);
-    kernel.tables().set_tunnel(config.tunnel.wire());
-    let cap = kernel.rate().per_tick(limits.new_flows_per_second);
-    kernel.tables().set_new_flows_per_tick(cap);
     let pending = kernel.tables().layout != wanted;
     let (addresses, _) = watch::channel(BTreeSet::new());
     let grace = Grace::start(grace_period).map_err(io("start a thread"))?;
     let mut writer = Writer::recover(kernel, store, secret, adopted, grace, addresses.clone())?;
     writer.translate_to(config.nat.clone());
+    match Raw::open() {
+        Ok(raw) => writer.prod_with(Box::new(raw)),
+        Err(error) => tracing::warn!(
+            %error,
+            "no raw socket: idle ends of flows that are reset are not told before they speak; give the agent CAP_NET_RAW"
+        ),
+    }
     if pending {
         writer.limits_pending(&wanted);
     }
@@ -105,6 +111,12 @@ pub(super) fn start(config: &Config, claim: Claim) -> Result<Started, DaemonErro
         XdpMode::Generic => Mode::Generic,
         XdpMode::Auto => Mode::Auto,
     };
+    // Last, so that a start which fails leaves an adopted data plane as it was.
+    let kernel = writer.plane_mut();
+    let cap = kernel.rate().per_tick(limits.new_flows_per_second);
+    kernel.tables().set_way_back(way_back);
+    kernel.tables().set_tunnel(config.tunnel.wire());
+    kernel.tables().set_new_flows_per_tick(cap);
     let kernel_attached = attach(writer.plane_mut(), &pins.links(), &config.interfaces, mode)?;
     let epoch = writer.route_epoch();
     made.done();

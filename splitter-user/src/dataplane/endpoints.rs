@@ -30,6 +30,8 @@ pub struct EndpointTable {
     seed: Key,
     mask: u32,
     freed: Vec<(usize, usize)>,
+    #[cfg(test)]
+    faults: super::faulty::Faults,
 }
 
 impl EndpointTable {
@@ -43,7 +45,15 @@ impl EndpointTable {
             seed,
             mask,
             freed: Vec::new(),
+            #[cfg(test)]
+            faults: super::faulty::Faults::default(),
         }
+    }
+
+    /// Finds no room where `faults` say so.
+    #[cfg(test)]
+    pub(crate) fn fail_as(&mut self, faults: &super::faulty::Faults) {
+        self.faults = faults.clone();
     }
 
     /// The two buckets of an endpoint, and its tag.
@@ -85,7 +95,12 @@ impl EndpointTable {
     /// # Errors
     /// [`EndpointError::Full`]; nothing has changed then.
     pub fn insert(&mut self, endpoint: Endpoint) -> Result<(), EndpointError> {
+        #[cfg(test)]
+        self.faults
+            .step("enter an endpoint")
+            .map_err(|_| EndpointError::Full)?;
         if let Some((bucket, lane)) = self.find(endpoint.address, endpoint.meta) {
+            crate::crash::point();
             let target = u64::from(endpoint.kind) | (u64::from(endpoint.id) << 32);
             let word = self.entries.word(
                 bucket * tags::LANES + lane,
@@ -104,12 +119,14 @@ impl EndpointTable {
             return Err(EndpointError::Full);
         };
         let bucket = buckets[side];
+        crate::crash::point();
         self.entries.write(bucket * tags::LANES + lane, endpoint);
         if bucket != buckets[0] {
             // First, so that the entry is never there and not to be found.
             let home = self.tags.word(buckets[0], 0);
             home.fetch_or(tags::OVERFLOWED, Ordering::Release);
         }
+        crate::crash::point();
         let word = tags::with(self.word(bucket), *lane, tag);
         self.tags.word(bucket, 0).store(word, Ordering::Release);
         Ok(())
@@ -126,6 +143,7 @@ impl EndpointTable {
     /// Removes an endpoint. Its place stays unused until [`settle`](Self::settle).
     pub fn remove(&mut self, address: WireAddress, meta: u64) {
         if let Some((bucket, lane)) = self.find(address, meta) {
+            crate::crash::point();
             let word = self.word(bucket);
             self.tags
                 .word(bucket, 0)

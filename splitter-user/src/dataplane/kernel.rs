@@ -19,7 +19,9 @@ use super::mapping::Mapping;
 use super::memory::no_memory;
 use super::shape::Shape;
 use super::{DataPlane, PlaneError, ServiceTables, Tables, TrackUpdate, sys};
-use crate::loader::{Keys, LoadError, Loaded, TickRate, read_clock};
+use crate::loader::{
+    Attached, Keys, LoadError, Loaded, Placement, TickRate, attach_again, read_clock,
+};
 
 /// A plain value of the contract, as aya wants it marked.
 #[repr(transparent)]
@@ -41,6 +43,8 @@ pub struct Kernel {
     counters: PerCpuArray<MapData, Plain<BackendCounters>>,
     vlans: HashMap<MapData, u32, Plain<VlanDevice>>,
     rate: TickRate,
+    /// Where the program belongs, once it is attached.
+    placement: Option<Placement>,
 }
 
 fn aya(action: &'static str) -> impl Fn(MapError) -> PlaneError {
@@ -110,6 +114,7 @@ impl Kernel {
             counters,
             vlans,
             rate,
+            placement: None,
         })
     }
 
@@ -119,6 +124,19 @@ impl Kernel {
     /// [`LoadError::Missing`].
     pub fn program(&mut self) -> Result<&mut Xdp, LoadError> {
         self.loaded.program("splitter")
+    }
+
+    /// Remembers where the program belongs.
+    pub(crate) fn belong(&mut self, placement: Placement) {
+        self.placement = Some(placement);
+    }
+
+    /// Puts the program's later parts into their places, if those of another program are there.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub fn install_stages(&mut self) -> Result<(), LoadError> {
+        self.loaded.install_stages()
     }
 
     /// The program that does nothing, for the bench.
@@ -180,12 +198,14 @@ impl DataPlane for Kernel {
         }
         let keys: Vec<u32> = fresh.iter().map(|(id, ..)| u32::from(*id)).collect();
         let maps: Vec<_> = fresh.iter().map(|(_, map, _)| map.as_fd()).collect();
+        crate::crash::point();
         sys::update_batch(self.splits.fd().as_fd(), &keys, &maps).map_err(|source| {
             PlaneError::Map {
                 action: "give services their split tables",
                 source,
             }
         })?;
+        crate::crash::point();
         for (id, _, mapping) in fresh {
             self.tables.splits.insert(id, mapping);
         }
@@ -193,6 +213,7 @@ impl DataPlane for Kernel {
     }
 
     fn remove_service(&mut self, service: u16) -> Result<(), PlaneError> {
+        crate::crash::point();
         sys::delete(self.splits.fd().as_fd(), service.into()).map_err(|source| {
             PlaneError::Map {
                 action: "take a service's split tables back",
@@ -219,6 +240,7 @@ impl DataPlane for Kernel {
         if !fresh.is_empty() {
             let keys: Vec<u32> = fresh.iter().map(|(index, ..)| *index).collect();
             let maps: Vec<_> = fresh.iter().map(|(_, map, _)| map.as_fd()).collect();
+            crate::crash::point();
             // Waits for a grace period before it returns (kernel/bpf/syscall.c, maybe_wait_bpf_programs).
             sys::update_batch(self.tracks.fd().as_fd(), &keys, &maps).map_err(|source| {
                 PlaneError::Map {
@@ -229,6 +251,7 @@ impl DataPlane for Kernel {
         }
         let any_removed = !removed.is_empty();
         for index in removed {
+            crate::crash::point();
             sys::delete(self.tracks.fd().as_fd(), index).map_err(|source| PlaneError::Map {
                 action: "remove a track table",
                 source,
@@ -279,6 +302,19 @@ impl DataPlane for Kernel {
             }
         }
         Ok(())
+    }
+
+    fn attach_again(&mut self) -> Result<Vec<Attached>, PlaneError> {
+        let Some(placement) = &self.placement else {
+            return Ok(Vec::new());
+        };
+        let failed = |message: String| PlaneError::Aya {
+            action: "attach the program again",
+            message,
+        };
+        let program = self.loaded.program("splitter");
+        let program = program.map_err(|error| failed(error.to_string()))?;
+        attach_again(program, placement).map_err(|error| failed(error.to_string()))
     }
 
     fn counters(&self, backend: u16) -> Result<BackendCounters, PlaneError> {

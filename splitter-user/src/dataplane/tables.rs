@@ -111,10 +111,13 @@ impl Tables {
     /// The flip: one store. Everything written before is seen by whoever sees it. Returns how long
     /// the store took.
     pub fn flip(&self, next: Selector) -> Duration {
+        crate::crash::point();
         let word = self.control.word(0, offset_of!(Control, selector));
         let start = Instant::now();
         word.store(next.0, Ordering::SeqCst);
-        start.elapsed()
+        let took = start.elapsed();
+        crate::crash::point();
+        took
     }
 
     /// Makes every cached next hop towards clients stale.
@@ -153,6 +156,7 @@ impl Tables {
 
     /// Writes a row that is not current.
     pub fn write_row(&self, row: u32, content: &Row) {
+        crate::crash::point();
         self.rows.write(row as usize, *content);
     }
 
@@ -171,6 +175,7 @@ impl Tables {
             .splits
             .get(&service)
             .ok_or(PlaneError::NoService(service))?;
+        crate::crash::point();
         fill_split(maps, table, header, slots);
         Ok(())
     }
@@ -234,11 +239,13 @@ impl Tables {
 
     /// Writes a listener that no endpoint names yet.
     pub fn write_listener(&self, id: u16, listener: Listener) {
+        crate::crash::point();
         self.listeners.write(id.into(), listener);
     }
 
     /// Changes a listener's owner, in one store.
     pub fn bind(&self, id: u16, binding: Binding) {
+        crate::crash::point();
         self.listeners
             .word(id.into(), offset_of!(Listener, binding))
             .store(binding.0, Ordering::Release);
@@ -252,6 +259,7 @@ impl Tables {
 
     /// Writes a backend that no table names yet.
     pub fn write_backend(&self, id: u16, backend: Backend) {
+        crate::crash::point();
         self.backends.write(id.into(), backend);
     }
 
@@ -306,6 +314,7 @@ impl Tables {
 
     /// Stores the word that holds a backend's port, mode, flags, current hop and pool.
     fn store_choices(&self, id: u16, backend: Backend) {
+        crate::crash::point();
         let [a, b] = backend.port.0.to_ne_bytes();
         let [c, d] = backend.current_hop.to_ne_bytes();
         let [e, f] = backend.pool.to_ne_bytes();
@@ -323,6 +332,7 @@ impl Tables {
 
     /// Changes what a service does beside its splits, in one store.
     pub fn set_service_word(&self, service: u16, word: ServiceWord) {
+        crate::crash::point();
         let [a, b, c, d] = word.no_backend.to_ne_bytes();
         let [e, f, g, h] = word.reserved.to_ne_bytes();
         self.services.word(service.into(), 0).store(
@@ -339,6 +349,7 @@ impl Tables {
 
     /// Writes a pool that no backend names.
     pub fn write_nat_pool(&self, index: u16, pool: NatPool) {
+        crate::crash::point();
         self.nat_pools.write(index.into(), pool);
     }
 
@@ -368,6 +379,7 @@ impl Tables {
 
     /// Writes a reply record that no endpoint names yet.
     pub fn write_reply(&self, index: u32, reply: Reply) {
+        crate::crash::point();
         self.replies.write(index as usize, reply);
     }
 
@@ -427,6 +439,16 @@ impl Tables {
     pub fn free_flow(&self, flow: &FlowSlot) -> bool {
         self.value_word(flow.slot)
             .compare_exchange(flow.value.0, 0, Ordering::SeqCst, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// Cuts a flow at the tick `now`, if its value still is what a scan saw: from then on each of its
+    /// packets is answered with a RST. One compare-and-exchange.
+    #[must_use]
+    pub fn cut_flow(&self, flow: &FlowSlot, now: u32) -> bool {
+        let cut = flow.value.cut(now).0;
+        self.value_word(flow.slot)
+            .compare_exchange(flow.value.0, cut, Ordering::SeqCst, Ordering::Relaxed)
             .is_ok()
     }
 }

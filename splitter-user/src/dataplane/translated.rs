@@ -70,7 +70,8 @@ impl Tables {
     }
 
     /// The flow in a slot.
-    fn flow_at(&self, slot: usize) -> Option<FlowSlot> {
+    #[must_use]
+    pub fn flow_at(&self, slot: usize) -> Option<FlowSlot> {
         if slot >= self.layout.flow_slots() {
             return None;
         }

@@ -19,10 +19,20 @@ pub enum HostError {
         release: String,
     },
     /// Privileges are missing.
-    #[error("missing privileges: {}; run as root or with CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW", .missing.join(", "))]
+    #[error("missing privileges: {}; run as root or with CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN, CAP_NET_RAW", .missing.join(", "))]
     Privileges {
         /// The names of the capabilities.
         missing: Vec<&'static str>,
+    },
+    /// What is not needed cannot be given up.
+    #[error(
+        "cannot {action} at the start: {source}; the agent does not run with more privileges than it needs"
+    )]
+    Drop {
+        /// What was tried.
+        action: &'static str,
+        /// What the kernel said.
+        source: io::Error,
     },
     /// The directory holds other things than a BPF file system.
     #[error(

@@ -24,6 +24,14 @@ pub enum Mode {
     Auto,
 }
 
+/// Where the program belongs, and where its links are pinned.
+#[derive(Debug, Clone)]
+pub struct Placement {
+    links: PathBuf,
+    interfaces: Vec<String>,
+    mode: Mode,
+}
+
 /// An interface that carries the program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attached {
@@ -89,7 +97,66 @@ pub fn attach(
     interfaces: &[String],
     mode: Mode,
 ) -> Result<Vec<Attached>, AttachError> {
-    attach_program(kernel.program()?, links, interfaces, mode)
+    look_at(links, interfaces)?;
+    kernel.install_stages()?;
+    let attached = attach_program(kernel.program()?, links, interfaces, mode)?;
+    let placement = Placement {
+        links: links.to_owned(),
+        interfaces: interfaces.to_owned(),
+        mode,
+    };
+    kernel.belong(placement);
+    Ok(attached)
+}
+
+/// Puts the program on those interfaces of `placement` that are there and do not carry it: they have gone and come
+/// back.
+///
+/// # Errors
+/// [`AttachError`] of the first interface that fails.
+pub(crate) fn attach_again(
+    program: &mut Xdp,
+    placement: &Placement,
+) -> Result<Vec<Attached>, AttachError> {
+    let mut attached = Vec::new();
+    for name in &placement.interfaces {
+        let path = placement.links.join(pin_name(name));
+        let interface = match Interface::find(name) {
+            Ok(interface) => interface,
+            Err(InterfaceError::Unknown { .. }) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        let ours = pinned_program(&path);
+        if ours.is_some() && interface.xdp.map(|xdp| xdp.program_id) == ours {
+            continue;
+        }
+        interface.refuse_foreign_program(&[])?;
+        attached.push(attach_one(
+            program,
+            &placement.links,
+            interface,
+            placement.mode,
+        )?);
+    }
+    Ok(attached)
+}
+
+/// The interfaces, none of which carries a program that is not one of `links`.
+///
+/// # Errors
+/// [`AttachError::Interface`] of the first that is not there, or carries another program.
+pub fn look_at(links: &Path, interfaces: &[String]) -> Result<Vec<Interface>, AttachError> {
+    let found = interfaces
+        .iter()
+        .map(|name| Interface::find(name))
+        .collect::<Result<Vec<_>, _>>()?;
+    for interface in &found {
+        let ours: Vec<u32> = pinned_program(&links.join(pin_name(&interface.name)))
+            .into_iter()
+            .collect();
+        interface.refuse_foreign_program(&ours)?;
+    }
+    Ok(found)
 }
 
 /// The same for any program.
@@ -103,16 +170,7 @@ pub fn attach_program(
     mode: Mode,
 ) -> Result<Vec<Attached>, AttachError> {
     // All of them are looked at before the first is touched.
-    let found = interfaces
-        .iter()
-        .map(|name| Interface::find(name))
-        .collect::<Result<Vec<_>, _>>()?;
-    for interface in &found {
-        let ours: Vec<u32> = pinned_program(&links.join(pin_name(&interface.name)))
-            .into_iter()
-            .collect();
-        interface.refuse_foreign_program(&ours)?;
-    }
+    let found = look_at(links, interfaces)?;
     let attached = found
         .into_iter()
         .map(|interface| attach_one(program, links, interface, mode))

@@ -1,6 +1,6 @@
 //! Sizes and keys of the maps.
 
-use splitter_ebpf::abi::{ABI_VERSION, BUCKET_FLOWS, MAX_SERVICES, Meta, TRACKS};
+use splitter_ebpf::abi::{BUCKET_FLOWS, MAX_SERVICES, Meta, TRACKS};
 use splitter_ebpf::hash::{Key, derive, digest};
 
 /// Sizes of the maps, fixed from their making until `detach`.
@@ -71,7 +71,7 @@ impl Layout {
     #[must_use]
     pub fn meta(&self, secret: &[u8; 32], tick_shift: u32) -> Meta {
         Meta {
-            abi_version: ABI_VERSION,
+            abi_version: super::object::edition().1,
             flow_buckets: self.flow_buckets,
             endpoint_buckets: self.endpoint_buckets,
             tick_shift,

@@ -6,11 +6,21 @@ use aya::maps::{Map, MapData, MapError, ProgramArray};
 use aya::programs::{Program, ProgramError, TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader, include_bytes_aligned};
 
-use splitter_ebpf::abi::Stage;
+use splitter_ebpf::abi::{ABI_VERSION, Stage};
 
 use super::layout::{Keys, Layout, TickRate};
 
 static OBJECT: &[u8] = include_bytes_aligned!(env!("SPLITTER_XDP_OBJECT"));
+
+/// The object that this agent loads, and the version of its maps' layout.
+pub(super) fn edition() -> (&'static [u8], u32) {
+    #[cfg(all(feature = "abi-test", debug_assertions))]
+    if std::env::var_os("SPLITTER_TEST_ABI").is_some() {
+        static OTHER: &[u8] = include_bytes_aligned!(env!("SPLITTER_OTHER_OBJECT"));
+        return (OTHER, ABI_VERSION + 1);
+    }
+    (OBJECT, ABI_VERSION)
+}
 
 /// Why the program could not be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -51,13 +61,23 @@ pub struct Loaded {
     pub rate: TickRate,
 }
 
-/// Loads the programs with maps of `layout`. With `pins`, maps that are pinned in that directory are
-/// taken over, and the others are pinned there; the caller vouches that the sizes agree.
+/// Loads the programs with maps of `layout`. With `pins`, the maps are pinned in that directory.
 ///
 /// # Errors
 /// [`LoadError`]; nothing is attached then.
 pub fn load(layout: Layout, secret: &[u8; 32], pins: Option<&Path>) -> Result<Loaded, LoadError> {
-    load_object(OBJECT, layout, secret, pins)
+    load_object(edition().0, layout, secret, pins)
+}
+
+/// Loads the programs over the maps that are pinned in `pins`; the caller vouches that the sizes agree. The
+/// later programs of one that runs on these maps are still in their places: see
+/// [`Loaded::install_stages`].
+///
+/// # Errors
+/// As for [`load`].
+pub fn load_over(layout: Layout, secret: &[u8; 32], pins: &Path) -> Result<Loaded, LoadError> {
+    let rate = TickRate::of_this_kernel();
+    load_parts(edition().0, layout, secret, Some(pins), rate)
 }
 
 /// Loads the programs with maps of `layout`, and with a clock of another rate than this kernel's, for
@@ -70,7 +90,9 @@ pub fn load_at_rate(
     secret: &[u8; 32],
     rate: TickRate,
 ) -> Result<Loaded, LoadError> {
-    load_parts(OBJECT, layout, secret, None, rate)
+    let mut loaded = load_parts(OBJECT, layout, secret, None, rate)?;
+    loaded.install_stages()?;
+    Ok(loaded)
 }
 
 /// Loads another build of the object, such as the bench's, which has a driver beside the program.
@@ -84,7 +106,10 @@ pub fn load_object(
     secret: &[u8; 32],
     pins: Option<&Path>,
 ) -> Result<Loaded, LoadError> {
-    load_parts(object, layout, secret, pins, TickRate::of_this_kernel())
+    let rate = TickRate::of_this_kernel();
+    let mut loaded = load_parts(object, layout, secret, pins, rate)?;
+    loaded.install_stages()?;
+    Ok(loaded)
 }
 
 fn load_parts(
@@ -122,7 +147,6 @@ fn load_parts(
         let program: &mut Xdp = program.try_into()?;
         program.load()?;
     }
-    install_stages(&mut ebpf)?;
     Ok(Loaded { ebpf, layout, rate })
 }
 
@@ -131,25 +155,6 @@ const STAGES: [(Stage, &str); 2] = [
     (Stage::Unusual, "splitter_unusual"),
     (Stage::Answer, "splitter_answer"),
 ];
-
-/// Puts the later programs into their places, where the first one finds them; those of a program that
-/// still runs on taken-over maps are replaced.
-fn install_stages(ebpf: &mut Ebpf) -> Result<(), LoadError> {
-    let mut places = Vec::new();
-    for (stage, name) in STAGES {
-        let program: &Xdp = ebpf
-            .program(name)
-            .ok_or(LoadError::Missing(name))?
-            .try_into()?;
-        places.push((stage, program.fd()?.try_clone().map_err(MapError::IoError)?));
-    }
-    let map = ebpf.map_mut("STAGES").ok_or(LoadError::Missing("STAGES"))?;
-    let mut array = ProgramArray::try_from(map)?;
-    for (stage, program) in places {
-        array.set(stage as u32, &program, 0)?;
-    }
-    Ok(())
-}
 
 /// Every map of the object, by name.
 pub const MAPS: [&str; 28] = [
@@ -184,6 +189,32 @@ pub const MAPS: [&str; 28] = [
 ];
 
 impl Loaded {
+    /// Puts the later programs into their places, where the first one finds them; those of a program that
+    /// still runs on taken-over maps are replaced.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub fn install_stages(&mut self) -> Result<(), LoadError> {
+        let mut places = Vec::new();
+        for (stage, name) in STAGES {
+            let program: &Xdp = self
+                .ebpf
+                .program(name)
+                .ok_or(LoadError::Missing(name))?
+                .try_into()?;
+            places.push((stage, program.fd()?.try_clone().map_err(MapError::IoError)?));
+        }
+        let map = self
+            .ebpf
+            .map_mut("STAGES")
+            .ok_or(LoadError::Missing("STAGES"))?;
+        let mut array = ProgramArray::try_from(map)?;
+        for (stage, program) in places {
+            array.set(stage as u32, &program, 0)?;
+        }
+        Ok(())
+    }
+
     /// One of the object's programs: `splitter`, `splitter_clock` or `splitter_floor`.
     ///
     /// # Errors

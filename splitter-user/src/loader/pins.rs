@@ -12,11 +12,11 @@ use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
 use aya::maps::{MapData, MapError};
-use splitter_ebpf::abi::{ABI_VERSION, Meta};
+use splitter_ebpf::abi::Meta;
 
 use super::attach::end_link;
 use super::layout::Layout;
-use super::object::{LoadError, load};
+use super::object::{LoadError, edition, load, load_over};
 use crate::dataplane::kernel::Kernel;
 use crate::dataplane::mapping::Mapping;
 
@@ -48,7 +48,7 @@ pub enum PinError {
     },
     /// Another version made them.
     #[error(
-        "the maps pinned in {path} have layout version {found}, this agent knows {ABI_VERSION}: start the agent that made \
+        "the maps pinned in {path} have layout version {found}, this agent knows {known}: start the agent that made \
          them, or run `splitterd --config FILE --detach`, which cuts every flow"
     )]
     Version {
@@ -56,6 +56,8 @@ pub enum PinError {
         path: PathBuf,
         /// Their version.
         found: u32,
+        /// This agent's.
+        known: u32,
     },
     /// They are keyed with another secret.
     #[error(
@@ -126,7 +128,7 @@ impl Pins {
         if self.exist() {
             let maps = self.directory().join("maps");
             let layout = self.pinned_layout(&maps, secret)?;
-            let kernel = Kernel::new(load(layout, secret, Some(&maps))?, secret)?;
+            let kernel = Kernel::new(load_over(layout, secret, &maps)?, secret)?;
             return Ok(Opened {
                 kernel,
                 adopted: true,
@@ -155,10 +157,12 @@ impl Pins {
         let meta: Meta = Mapping::of_map(meta.fd().as_fd(), 1)
             .map_err(|e| failed(MapError::IoError(e)))?
             .read(0);
-        if meta.abi_version != ABI_VERSION {
+        let (_, known) = edition();
+        if meta.abi_version != known {
             return Err(PinError::Version {
                 path: maps.to_owned(),
                 found: meta.abi_version,
+                known,
             });
         }
         let entries = |name| -> Result<u32, PinError> {

@@ -51,6 +51,8 @@ pub enum Place {
     Flow(FlowTime),
     /// `drain.timeout`.
     DrainTimeout,
+    /// `drain.closeSpread`.
+    CloseSpread,
 }
 
 /// One of the times of flows.
@@ -124,6 +126,7 @@ impl fmt::Display for Place {
             Self::BackendWeight(t, b) => write!(f, "spec.tracks[{t}].backends[{b}].weight"),
             Self::Flow(time) => write!(f, "spec.flows.{}", time.field()),
             Self::DrainTimeout => f.write_str("spec.drain.timeout"),
+            Self::CloseSpread => f.write_str("spec.drain.closeSpread"),
         }
     }
 }

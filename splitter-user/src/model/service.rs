@@ -67,17 +67,59 @@ impl Default for FlowTimes {
     }
 }
 
+/// What becomes of the flows that outlive a drain's deadline.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum OnTimeout {
+    /// They go on, and the drain is said to have timed out.
+    #[default]
+    Keep,
+    /// They are reset: both ends are told.
+    Reset,
+    /// Their pins are freed: the next packet of each is split anew.
+    Resteer,
+}
+
+impl OnTimeout {
+    /// All of it, with the names in resources.
+    pub const NAMES: [(&'static str, Self); 3] = [
+        ("keep", Self::Keep),
+        ("reset", Self::Reset),
+        ("resteer", Self::Resteer),
+    ];
+
+    /// As resources and the command line write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Keep => "keep",
+            Self::Reset => "reset",
+            Self::Resteer => "resteer",
+        }
+    }
+}
+
 /// What bounds a drain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DrainPolicy {
-    /// The deadline; flows that outlive it are kept and the drain is said to have timed out.
+    /// The deadline.
     pub timeout: Duration,
+    /// What becomes of flows that outlive it.
+    #[serde(default)]
+    pub on_timeout: OnTimeout,
+    /// The time over which flows are closed that are not kept, evenly; 0: at once.
+    #[serde(default)]
+    pub close_spread: Duration,
 }
 
 impl Default for DrainPolicy {
     fn default() -> Self {
         Self {
             timeout: Duration::from_secs(1_800),
+            on_timeout: OnTimeout::Keep,
+            close_spread: Duration::ZERO,
         }
     }
 }

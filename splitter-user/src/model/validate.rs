@@ -138,6 +138,16 @@ fn times(service: &Service, problems: &mut Problems<'_>) {
         "30d",
         problems,
     );
+    if !service.drain.close_spread.is_zero() {
+        let day = Duration::from_secs(24 * 3_600);
+        time_within(
+            Place::CloseSpread,
+            service.drain.close_spread,
+            day,
+            "1d",
+            problems,
+        );
+    }
 }
 
 fn time_within(

@@ -1,34 +1,72 @@
-//! drain and ready, of tracks and of backends.
+//! drain, maint, quarantine and ready, of tracks and of backends.
 
 use std::time::Duration;
 
 use super::service::resplit;
 use super::{Draft, known};
 use crate::api::types::{ApiError, DrainTarget};
-use crate::model::Backend;
-use crate::state::{Drain, ServiceState};
+use crate::model::{Backend, OnTimeout};
+use crate::state::{Drain, Out, ServiceState};
 
-/// No new flows for a track or a backend.
-pub fn drain(
+/// What a drain asks for beside what the service says.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wish {
+    /// Its deadline.
+    pub timeout: Option<Duration>,
+    /// What becomes of flows that outlive it.
+    pub on_timeout: Option<OnTimeout>,
+    /// The time over which they are closed.
+    pub spread: Option<Duration>,
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// No new flows for a track or a backend, as `out` says.
+pub fn take_out(
     draft: &mut Draft<'_>,
     name: &str,
     what: &DrainTarget,
-    timeout: Option<Duration>,
+    out: Out,
+    wish: Wish,
     now: u64,
 ) -> Result<(), ApiError> {
     let service = draft.service(name)?;
     let before = service.clone();
-    let timeout = timeout.unwrap_or(service.spec.drain.timeout);
+    let policy = &service.spec.drain;
+    let timeout = wish.timeout.unwrap_or(policy.timeout);
     let record = Drain {
         since: now,
-        deadline: now.saturating_add(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
+        deadline: match out {
+            Out::Draining => now.saturating_add(millis(timeout)),
+            Out::Maint | Out::Quarantined => u64::MAX,
+        },
+        out,
+        on_timeout: match out {
+            Out::Draining => wish.on_timeout.unwrap_or(policy.on_timeout),
+            Out::Maint | Out::Quarantined => OnTimeout::Keep,
+        },
+        spread: millis(wish.spread.unwrap_or(policy.close_spread)),
         unpinned_before: 0,
     };
     match what {
         DrainTarget::Track(track) => {
             check_track(service, track)?;
             service.drained_tracks.insert(track.clone(), record);
-            resplit(&before, service)
+            if service.shares().is_ok() {
+                return resplit(&before, service);
+            }
+            // Nobody is left to take its slots: it keeps them, and its new flows find no backend.
+            let answer = service.spec.no_backend.name();
+            draft.warn(
+                name,
+                format!(
+                    "no track is left that takes new flows: they get `noBackend: {answer}` until one is ready; pinned \
+                     flows go on"
+                ),
+            );
+            Ok(())
         }
         DrainTarget::Backend { address, port } => {
             let backend = find_backend(service, *address, *port)?;
@@ -47,7 +85,7 @@ pub fn drain(
     }
 }
 
-/// Ends a drain.
+/// Ends a drain, `maint` or `quarantine`.
 pub fn ready(draft: &mut Draft<'_>, name: &str, what: &DrainTarget) -> Result<(), ApiError> {
     let service = draft.service(name)?;
     let before = service.clone();
@@ -55,6 +93,10 @@ pub fn ready(draft: &mut Draft<'_>, name: &str, what: &DrainTarget) -> Result<()
         DrainTarget::Track(track) => {
             check_track(service, track)?;
             service.drained_tracks.remove(track);
+            if service.shares().is_err() && !service.drained_tracks.is_empty() {
+                // Its weight is 0, and those that have any are out still.
+                return Ok(());
+            }
             resplit(&before, service)
         }
         DrainTarget::Backend { address, port } => {

@@ -26,6 +26,7 @@ pub fn create(spec: Service) -> Result<ServiceState, ApiError> {
         numbers,
         drained_tracks: BTreeMap::new(),
         drained_backends: BTreeMap::new(),
+        closings: BTreeMap::new(),
         anchors: Vec::new(),
     };
     let shares = service

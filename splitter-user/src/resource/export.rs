@@ -107,6 +107,8 @@ struct FlowsOut {
 struct DrainOut {
     timeout: String,
     on_timeout: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    close_spread: Option<String>,
 }
 
 impl<'s> Document<'s> {
@@ -134,7 +136,9 @@ impl<'s> Document<'s> {
                 },
                 drain: DrainOut {
                     timeout: show_time(service.drain.timeout),
-                    on_timeout: "keep",
+                    on_timeout: service.drain.on_timeout.name(),
+                    close_spread: (!service.drain.close_spread.is_zero())
+                        .then(|| show_time(service.drain.close_spread)),
                 },
             },
         }

@@ -7,8 +7,8 @@ use super::places::Places;
 use super::track::tracks;
 use crate::diagnostic::Report;
 use crate::model::{
-    Affinity, AffinityKey, DrainPolicy, FlowTime, FlowTimes, Listener, Mode, NoBackend, Place,
-    Protocol, Service,
+    Affinity, AffinityKey, DrainPolicy, FlowTime, FlowTimes, Listener, Mode, NoBackend, OnTimeout,
+    Place, Protocol, Service,
 };
 
 const SPEC: Known = Known {
@@ -45,8 +45,8 @@ const FLOWS: Known = Known {
     later: &[],
 };
 const DRAIN: Known = Known {
-    now: &["timeout", "onTimeout"],
-    later: &["closeSpread"],
+    now: &["timeout", "onTimeout", "closeSpread"],
+    later: &[],
 };
 
 /// Reads metadata and spec of a service. What cannot be read is reported; the value is only worth
@@ -235,7 +235,12 @@ fn drain(spec: &Fields<'_>, places: &mut Places, report: &mut Report<'_>) -> Dra
         drain.timeout = field.duration(report).unwrap_or(drain.timeout);
     }
     if let Some(field) = fields.get("onTimeout") {
-        field.word(&[("keep", ())], &["reset", "resteer"], report);
+        let word = field.word(&OnTimeout::NAMES, &[], report);
+        drain.on_timeout = word.unwrap_or_default();
+    }
+    if let Some(field) = fields.get("closeSpread") {
+        places.put(Place::CloseSpread, field.node.at);
+        drain.close_spread = field.duration(report).unwrap_or_default();
     }
     drain
 }

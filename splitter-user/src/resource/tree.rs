@@ -8,8 +8,9 @@ use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, Span, StrInput};
 
 use crate::diagnostic::{Position, Report};
 
-/// Most nodes that the documents of a text may have, aliases written out.
-const MAX_NODES: usize = 1_000_000;
+/// Most nodes that the documents of a text may have, aliases written out: more than the largest text that the API
+/// takes has as backends one to a line, and less than 50 MB of memory.
+const MAX_NODES: usize = 250_000;
 /// Deepest nesting, aliases written out.
 const MAX_DEPTH: usize = 32;
 

@@ -253,6 +253,8 @@ impl Portable {
                 .collect(),
             split,
             anchors,
+            // Flows that are being closed are flows of the other host.
+            closings: BTreeMap::new(),
         })
     }
 

@@ -9,7 +9,7 @@ use splitter_ebpf::abi::{Affinity as Covers, SplitHeader};
 use splitter_ebpf::hash::derive;
 use splitter_ebpf::wire::{Family, WireAddress};
 
-use crate::model::{Affinity, AffinityKey, Service, Weight};
+use crate::model::{Affinity, AffinityKey, OnTimeout, Service, Weight};
 use crate::share::{self, ShareError};
 use crate::table::split::{Share, Slots};
 
@@ -90,16 +90,77 @@ pub enum SplitFate<'s> {
     Unknown,
 }
 
-/// A drain in progress.
+/// How an operator took a track or a backend out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Out {
+    /// Pinned flows go on until the deadline.
+    #[default]
+    Draining,
+    /// Pinned flows go on, without a deadline.
+    Maint,
+    /// Pinned flows are reset.
+    Quarantined,
+}
+
+/// What took a track or a backend out: a drain, `maint` or `quarantine`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drain {
     /// When it was asked for; milliseconds since 1970.
     pub since: u64,
-    /// Its deadline; milliseconds since 1970.
+    /// Its deadline; milliseconds since 1970. [`u64::MAX`]: none.
     pub deadline: u64,
+    /// Which of them it is.
+    #[serde(default)]
+    pub out: Out,
+    /// What becomes of flows that outlive the deadline.
+    #[serde(default)]
+    pub on_timeout: OnTimeout,
+    /// Milliseconds over which they are closed, if they are not kept.
+    #[serde(default)]
+    pub spread: u64,
     /// Packets that had gone to it unpinned when it began.
     #[serde(default)]
     pub unpinned_before: u64,
+}
+
+impl Drain {
+    /// What is to be done to the flows that it is about: none if they are kept for good.
+    #[must_use]
+    pub fn closing(&self) -> Option<Closing> {
+        let (since, ending) = match (self.out, self.on_timeout) {
+            (Out::Maint, _) | (Out::Draining, OnTimeout::Keep) => return None,
+            (Out::Draining, OnTimeout::Reset) => (self.deadline, Ending::Reset),
+            (Out::Draining, OnTimeout::Resteer) => (self.deadline, Ending::Resteer),
+            (Out::Quarantined, _) => (self.since, Ending::Reset),
+        };
+        Some(Closing {
+            since,
+            spread: self.spread,
+            ending,
+        })
+    }
+}
+
+/// How flows end that are not left to end by themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Ending {
+    /// Both ends are told by a RST.
+    Reset,
+    /// The pin is freed, and the next packet is split anew.
+    Resteer,
+}
+
+/// Flows that are closed, evenly over a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Closing {
+    /// From when on; milliseconds since 1970.
+    pub since: u64,
+    /// The milliseconds over which they are.
+    pub spread: u64,
+    /// How.
+    pub ending: Ending,
 }
 
 /// A service in force.
@@ -117,6 +178,8 @@ pub struct ServiceState {
     pub drained_tracks: BTreeMap<String, Drain>,
     /// Backends that are drained, with the port that is written (0: none is).
     pub drained_backends: BTreeMap<(IpAddr, u16), Drain>,
+    /// Tracks that a change has left and whose flows are closed, by name.
+    pub closings: BTreeMap<String, Closing>,
     /// The split in force.
     pub split: Split,
     /// What undo can go back to, newest first, at most [`ANCHORS`]. The newest one alone stays in a
@@ -220,6 +283,19 @@ impl ServiceState {
             .contains_key(&(address, port.unwrap_or(0)))
     }
 
+    /// Whether a track is drained and keeps its slots nevertheless, since nobody is left to take them: its new
+    /// flows find no backend.
+    #[must_use]
+    pub fn is_closed(&self, track: &str) -> bool {
+        self.drained_tracks.contains_key(track) && self.slots_of(track) > 0
+    }
+
+    /// Tracks that [are closed](Self::is_closed).
+    fn closed(&self) -> Vec<&str> {
+        let drained = self.drained_tracks.keys().map(String::as_str);
+        drained.filter(|track| self.is_closed(track)).collect()
+    }
+
     /// Whether both have the same listeners and backends, and the same of them take new flows: they
     /// differ in nothing but splits.
     #[must_use]
@@ -236,6 +312,7 @@ impl ServiceState {
                 .drained_backends
                 .keys()
                 .eq(other.drained_backends.keys())
+            && self.closed() == other.closed()
             && tracks(self) == tracks(other)
     }
 

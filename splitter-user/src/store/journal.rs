@@ -9,6 +9,7 @@ use super::{Store, StoreError, pending, split, write};
 impl Store {
     /// Writes down what is about to be done. Once this returns, it is on disk.
     pub fn prepare(&mut self, change: &Prepared) -> Result<(), StoreError> {
+        self.step("prepare a change")?;
         let context = &self.context;
         let doing = |error| context.sqlite("prepare a change", error);
         let transaction = self.connection.transaction().map_err(doing)?;
@@ -21,6 +22,7 @@ impl Store {
     ///
     /// Committing the change that was committed last does nothing: after an error this may be tried again.
     pub fn commit(&mut self, sequence: u64) -> Result<(), StoreError> {
+        self.step("commit a change")?;
         let context = &self.context;
         let doing = |error| context.sqlite("commit a change", error);
         let transaction = self.connection.transaction().map_err(doing)?;
@@ -55,6 +57,7 @@ impl Store {
 
     /// Forgets the prepared change: the flip was not made.
     pub fn discard(&mut self, sequence: u64) -> Result<(), StoreError> {
+        self.step("discard a change")?;
         let context = &self.context;
         let doing = |error| context.sqlite("discard a change", error);
         let transaction = self.connection.transaction().map_err(doing)?;
@@ -72,6 +75,7 @@ impl Store {
     ///
     /// The sequence goes into the history only; the selectors are not looked at.
     pub fn apply_now(&mut self, change: &Prepared) -> Result<(), StoreError> {
+        self.step("record a change")?;
         let context = &self.context;
         let doing = |error| context.sqlite("record a change", error);
         let transaction = self.connection.transaction().map_err(doing)?;
@@ -84,6 +88,7 @@ impl Store {
 
     /// Replaces all records of numbers by `ids`: what a scan of the data plane at a restart found.
     pub fn replace_ids(&mut self, ids: &[IdRecord]) -> Result<(), StoreError> {
+        self.step("record the numbers in use")?;
         let context = &self.context;
         let doing = |error| context.sqlite("record the numbers in use", error);
         let transaction = self.connection.transaction().map_err(doing)?;

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use splitter_ebpf::abi::{Binding, ROWS, Selector, TABLES};
 
+use super::clock::wall_ms;
 use super::policy::{Refusal, act};
 use super::{Writer, now_ms, record, sync};
 use crate::api::types::{Actor, ApiError, Change, ChangeRequest, ErrorCode};
 use crate::dataplane::{DataPlane, PlaneError};
 use crate::plan::{Plan, check_generation, plan};
 use crate::state::{IdState, ServiceState, UNPLACED, World};
-use crate::store::{Audit, Prepared};
+use crate::store::{Audit, Prepared, StoreError};
 
 /// A flip that is ready to be made.
 struct Flip {
@@ -71,7 +72,7 @@ impl<D: DataPlane + 'static> Writer<D> {
         }
         self.observe_new(&plan.next)
             .map_err(|error| ApiError::internal(format!("nothing was changed: {error}")))?;
-        let audit = audit(request, actor, &plan, now);
+        let audit = audit(request, actor, &plan, wall_ms());
         self.place(&mut plan)?;
         self.settle_bindings(&plan)?;
         let flip = self
@@ -90,6 +91,7 @@ impl<D: DataPlane + 'static> Writer<D> {
                 return Err(error);
             }
         };
+        crate::crash::point();
         let nanoseconds = took.map(|took| u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
         for change in &mut plan.changes {
             change.flip_nanoseconds = nanoseconds;
@@ -230,6 +232,7 @@ impl<D: DataPlane + 'static> Writer<D> {
         let request = ChangeRequest::new(crate::api::types::Command::Undo {
             target: crate::api::types::Target::Service(String::new()),
             to_generation: None,
+            existing: crate::api::types::Existing::Keep,
         });
         let actor = Actor {
             uid: 0,
@@ -393,12 +396,11 @@ impl<D: DataPlane + 'static> Writer<D> {
         if let Err(error) = undone {
             message = format!("{message}; taking back some tables failed too and goes on: {error}");
         }
-        // Before the change is forgotten: what it gave out is in no other record.
-        self.record_ids();
-        if let Err(error) = self.store.discard(flip.to.sequence()) {
-            self.leftover = Some(flip.to.sequence());
+        let sequence = flip.to.sequence();
+        if let Err(error) = self.forget(sequence) {
+            self.leftover = Some(sequence);
             message = format!(
-                "{message}; the journal still holds it, and it will be discarded at the next start: {error}"
+                "{message}; the journal still holds it, and it will be discarded as soon as that can be written: {error}"
             );
         }
         tracing::error!(message, "change taken back");
@@ -409,38 +411,23 @@ impl<D: DataPlane + 'static> Writer<D> {
     fn without_flip(&mut self, plan: &Plan, audit: Audit) -> Result<(), ApiError> {
         let selector = self.plane.tables().selector();
         let prepared = self.prepared(plan, selector, selector, audit);
-        self.store.apply_now(&prepared).map_err(not_recorded)?;
-        if !plan.layout {
-            return Ok(());
+        self.store.prepare(&prepared).map_err(not_recorded)?;
+        let mut done = Ok(());
+        if plan.layout {
+            self.write_backends(&plan.next);
+            done = self
+                .sync_endpoints(&sync::endpoints(&plan.next), false)
+                .and_then(|()| self.sync_tracks(&sync::tracks(&plan.next)));
         }
-        self.write_backends(&plan.next);
-        let done = self
-            .sync_endpoints(&sync::endpoints(&plan.next), false)
-            .and_then(|()| self.sync_tracks(&sync::tracks(&plan.next)));
-        let Err(error) = done else { return Ok(()) };
-        // The journal goes back to what is in force.
-        let names: Vec<String> = plan.touched.clone();
-        let services = names.iter().filter_map(|name| {
-            Some(record::service(
-                self.world.services.get(name)?,
-                self.world.service_ids.get(name)?,
-            ))
+        let done = done.map_err(|error| error.to_string()).and_then(|()| {
+            let committed = self.store.commit(selector.sequence());
+            committed.map_err(|error| error.to_string())
         });
-        let back = Prepared {
-            services: services.collect(),
-            ids: record::changed_ids(&plan.next, &self.world),
-            ..prepared
+        let flip = Flip {
+            from: selector,
+            to: selector,
         };
-        let mut message = format!("the change failed and was taken back: {error}");
-        if let Err(error) = self.store.apply_now(&back) {
-            message = format!("{message}; the journal could not be put back: {error}");
-        }
-        self.keep_numbers_of(&plan.next);
-        if let Err(error) = self.sync_all() {
-            message = format!("{message}; some tables could not be put back: {error}");
-        }
-        self.record_ids();
-        Err(ApiError::new(ErrorCode::RolledBack, message))
+        done.map_err(|why| self.take_back(plan, &flip, &why))
     }
 
     /// What waits for packets in flight: done once the grace period after the last flip is over.
@@ -521,18 +508,28 @@ impl<D: DataPlane + 'static> Writer<D> {
         Ok(())
     }
 
-    /// A change that was taken back and could not be discarded is discarded before the next one.
-    fn discard_leftover(&mut self) -> Result<(), ApiError> {
+    /// A change that was taken back and could not be discarded is discarded before the next one, or as soon
+    /// as the journal can be written.
+    pub(super) fn discard_leftover(&mut self) -> Result<(), ApiError> {
         if let Some(sequence) = self.leftover {
-            self.store.discard(sequence).map_err(not_recorded)?;
+            self.forget(sequence).map_err(not_recorded)?;
             self.leftover = None;
         }
         Ok(())
     }
 
-    /// Writes down which numbers are in use.
+    /// Forgets a change that was taken back, once the numbers that it gave out, which packets may have
+    /// met, stand in another record.
+    fn forget(&mut self, sequence: u64) -> Result<(), StoreError> {
+        self.store.replace_ids(&record::ids(&self.world))?;
+        self.store.discard(sequence)
+    }
+
+    /// Writes down which numbers are in use; what fails is tried again with the next scan.
     pub(super) fn record_ids(&mut self) {
-        if let Err(error) = self.store.replace_ids(&record::ids(&self.world)) {
+        let recorded = self.store.replace_ids(&record::ids(&self.world));
+        self.numbers_due = recorded.is_err();
+        if let Err(error) = recorded {
             tracing::error!(%error, "cannot write down which numbers are in use");
         }
     }
@@ -554,7 +551,7 @@ fn owners(world: &World) -> BTreeMap<u16, u16> {
     owners
 }
 
-fn not_recorded(error: crate::store::StoreError) -> ApiError {
+fn not_recorded(error: StoreError) -> ApiError {
     ApiError::internal(format!(
         "the change could not be written to the journal, nothing was changed: {error}"
     ))

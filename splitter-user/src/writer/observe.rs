@@ -68,6 +68,8 @@ pub struct Figures {
     pub generations: Vec<(String, u64)>,
     /// Packets by reason.
     pub verdicts: Vec<(Reason, u64)>,
+    /// Flows that were closed.
+    pub closes: super::Closes,
     /// The flow table.
     pub flow_table: FlowTableView,
     /// Conditions that hold.
@@ -336,6 +338,7 @@ impl<D: DataPlane + 'static> Writer<D> {
                 .iter()
                 .map(|reason| (*reason, verdicts.packets[*reason as usize % REASONS]))
                 .collect(),
+            closes: self.closer.closes,
             flow_table: self.flow_table(),
             conditions: self.conditions.keys().copied().collect(),
         })

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::WriterError;
 use crate::model::{Affinity, FlowTimes, Listener, Service, Weight};
-use crate::state::{Anchor, BackendKey, Drain, IdState, Ids, ServiceState, Split, World};
+use crate::state::{Anchor, BackendKey, Closing, Drain, IdState, Ids, ServiceState, Split, World};
 use crate::store::{AnchorRecord, IdRecord, ServiceRecord, Slots as Blob};
 use crate::table::split::Slots;
 
@@ -18,6 +18,8 @@ struct Beside {
     numbers: BTreeMap<String, u8>,
     drained_tracks: BTreeMap<String, Drain>,
     drained_backends: Vec<(IpAddr, u16, Drain)>,
+    #[serde(default)]
+    closings: BTreeMap<String, Closing>,
     affinity: Affinity,
     salt: String,
     /// Journals of before there were several anchors do not say.
@@ -70,6 +72,7 @@ pub(super) fn service(service: &ServiceState, id: u16) -> ServiceRecord {
             .iter()
             .map(|((a, p), drain)| (*a, *p, drain.clone()))
             .collect(),
+        closings: service.closings.clone(),
         affinity: service.split.affinity.clone(),
         salt: service.split.salt.clone(),
         split_since: Some(service.split_since),
@@ -140,6 +143,7 @@ pub(super) fn read_service(record: &ServiceRecord) -> Result<ServiceState, Write
             .into_iter()
             .map(|(a, p, drain)| ((a, p), drain))
             .collect(),
+        closings: beside.closings,
         split: Split {
             slots: Arc::new(slots(&record.current)?),
             affinity: beside.affinity,

@@ -9,7 +9,7 @@ use std::time::Instant;
 use splitter_ebpf::abi::{Binding, ROWS, Row, Selector};
 use tokio::sync::watch;
 
-use super::{Grace, Writer, WriterError, observe, record, scan, sync};
+use super::{Grace, Writer, WriterError, clock, observe, record, scan, sync};
 use crate::dataplane::{DataPlane, ServiceTables};
 use crate::nexthop::NextHops;
 use crate::state::{IdState, ServiceState, UNPLACED, World};
@@ -38,6 +38,7 @@ impl<D: DataPlane + 'static> Writer<D> {
                 limit(layout.backends),
             ),
             scan: scan::Scan::new(&plane, Instant::now()),
+            closer: super::close::Closer::new(&secret, Instant::now()),
             plane,
             store,
             secret,
@@ -53,6 +54,7 @@ impl<D: DataPlane + 'static> Writer<D> {
             expected: BTreeMap::new(),
             resync: false,
             leftover: None,
+            numbers_due: false,
             tidy_after: None,
             frozen: None,
             refusals: super::policy::Refusals::default(),
@@ -68,7 +70,11 @@ impl<D: DataPlane + 'static> Writer<D> {
             return Err(WriterError::StateGone);
         }
         for record in writer.store.load_services()? {
-            let service = record::read_service(&record)?;
+            let mut service = record::read_service(&record)?;
+            let tracks = service.drained_tracks.values_mut();
+            for drain in tracks.chain(service.drained_backends.values_mut()) {
+                clock::again(drain, super::now_ms());
+            }
             writer.world.services.insert(record.name, service);
         }
         let mut ids = writer.store.load_ids()?;
@@ -153,7 +159,10 @@ impl<D: DataPlane + 'static> Writer<D> {
         let Some(pending) = self.store.pending()? else {
             return Ok(None);
         };
-        let flipped = adopted && self.plane.tables().selector().0 == pending.selector_after;
+        // A change that has no flip is not decisive before it is committed.
+        let flips = pending.selector_before != pending.selector_after;
+        let flipped =
+            adopted && flips && self.plane.tables().selector().0 == pending.selector_after;
         if flipped {
             tracing::info!(
                 sequence = pending.sequence,

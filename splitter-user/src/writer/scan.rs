@@ -1,12 +1,13 @@
 //! The flow table, read over and over: expiry, second entries that lost their flow, how many flows each
 //! backend has, and the proof that something has none. Read bit by bit, so that commands never wait for a whole scan.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use splitter_ebpf::flow::State;
+use splitter_ebpf::flow::{State, TICK_MASK};
 use splitter_ebpf::verdict::REASONS;
 
+use super::close::{Found, PRODDED};
 use super::{Writer, now_ms};
 use crate::api::types::DrainTarget;
 use crate::dataplane::{DataPlane, FlowSlot, PlaneError};
@@ -33,13 +34,24 @@ impl Ends {
         match State::from_bits(state) {
             Some(State::New | State::ResetNew | State::UdpNew) => self.unconfirmed,
             Some(State::Replied) => self.replied,
-            Some(State::Closing | State::Reset) => self.closing,
+            Some(
+                State::Closing
+                | State::Reset
+                | State::Cut
+                | State::CutFirst
+                | State::CutSecond
+                | State::CutTold,
+            ) => self.closing,
             Some(State::Established | State::FinClient | State::FinBackend) => self.tcp_idle,
             Some(State::UdpEstablished) => self.udp_idle,
             Some(State::Translated) | None => 0,
         }
     }
 }
+
+/// The program sends later fragments where the first one went for so long, by the backend's number and
+/// without a pin (`FRAGMENTS`): a number that no scan finds stays reserved until that is over.
+const FRAGMENTS_FOLLOW: Duration = Duration::from_secs(30);
 
 /// Second entries that were found to lead nowhere, by place: key and value.
 type Orphans = HashMap<usize, (u64, u64)>;
@@ -51,6 +63,8 @@ pub(super) struct Counts {
     pub backends: Vec<u64>,
     /// Ticks since the longest silent flow of a backend was last seen.
     pub oldest: Vec<u32>,
+    /// Flows of a backend that are cut.
+    pub cut: Vec<u64>,
     /// Flows by listener; counted only while a listener is being deleted.
     pub listeners: Vec<u64>,
     /// Flows in all.
@@ -64,6 +78,7 @@ impl Counts {
         Self {
             backends: vec![0; backends + 1],
             oldest: vec![0; backends + 1],
+            cut: vec![0; backends + 1],
             listeners: vec![0; listeners + 1],
             total: 0,
             second: 0,
@@ -88,6 +103,7 @@ struct Running {
     ends: Vec<Ends>,
     with_listeners: bool,
     orphans: Orphans,
+    found: Found,
 }
 
 /// Scans, past, present and next.
@@ -99,6 +115,8 @@ pub(super) struct Scan {
     pub last: Counts,
     backends: BTreeMap<u16, Need>,
     listeners: BTreeMap<u16, Need>,
+    /// The tick of the first scan that found no pin of a backend's number that is in no table.
+    gone_since: BTreeMap<u16, u32>,
     drains: BTreeMap<(String, DrainTarget), Proof>,
     /// Second entries that the last whole scan found to lead nowhere. Of one that is being made, the
     /// first entry follows within microseconds; so those that are here twice have lost theirs.
@@ -108,10 +126,40 @@ pub(super) struct Scan {
 }
 
 /// How far the proof of a drain is.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Proof {
     need: Need,
     done: bool,
+    /// Pins that the last scans have found, and when.
+    history: VecDeque<(Instant, u64)>,
+}
+
+/// Scans that the pace of a drain is taken from: half a minute.
+const HISTORY: usize = 30;
+
+impl Proof {
+    const fn of(need: Need) -> Self {
+        Self {
+            need,
+            done: false,
+            history: VecDeque::new(),
+        }
+    }
+
+    fn note(&mut self, now: Instant, pins: u64) {
+        if self.history.len() >= HISTORY {
+            self.history.pop_front();
+        }
+        self.history.push_back((now, pins));
+    }
+
+    /// Flows that end in a minute.
+    fn pace(&self) -> Option<u64> {
+        let ((first, before), (last, after)) = (self.history.front()?, self.history.back()?);
+        let time = last.saturating_duration_since(*first).as_millis();
+        let ended = u128::from(before.saturating_sub(*after)) * 60_000;
+        u64::try_from(ended.checked_div(time)?).ok()
+    }
 }
 
 impl Scan {
@@ -125,6 +173,7 @@ impl Scan {
             last: Counts::sized(sizes.0, sizes.1),
             backends: BTreeMap::new(),
             listeners: BTreeMap::new(),
+            gone_since: BTreeMap::new(),
             drains: BTreeMap::new(),
             orphans: Orphans::new(),
             buckets: plane.tables().flow_buckets(),
@@ -162,6 +211,7 @@ impl<D: DataPlane + 'static> Writer<D> {
             return Duration::ZERO;
         }
         let wait = self.scan.due.saturating_duration_since(now);
+        let wait = self.closer.wait(now).map_or(wait, |close| wait.min(close));
         if self.tidy_after.is_some() {
             wait.min(Duration::from_millis(20))
         } else {
@@ -177,11 +227,17 @@ impl<D: DataPlane + 'static> Writer<D> {
         self.tidy_up()?;
         if self.scan.running.is_none() && now >= self.scan.due {
             self.observe_second(now)?;
+            // What keeps it there was said when it happened.
+            let _still_there = self.discard_leftover();
+            if self.numbers_due {
+                self.record_ids();
+            }
             self.begin_scan(now);
         }
         if self.scan.running.is_some() {
             self.scan_chunk()?;
         }
+        self.close_due(now)?;
         Ok(())
     }
 
@@ -201,7 +257,9 @@ impl<D: DataPlane + 'static> Writer<D> {
                 .iter()
                 .any(|(_, _, state)| deleting(state)),
             orphans: Orphans::new(),
+            found: Found::default(),
         });
+        self.renew_closings();
     }
 
     /// When the flows of each backend are over. Those of a number that nothing has are over at once.
@@ -239,6 +297,8 @@ impl<D: DataPlane + 'static> Writer<D> {
             return Ok(());
         };
         let end = (running.next + CHUNK).min(self.scan.buckets);
+        let tick = self.plane.duration_of(1).max(Duration::from_millis(1));
+        let prodded = u32::try_from(PRODDED.as_nanos() / tick.as_nanos()).unwrap_or(u32::MAX);
         let tables = self.plane.tables();
         let Running {
             counts,
@@ -246,9 +306,11 @@ impl<D: DataPlane + 'static> Writer<D> {
             with_listeners,
             next,
             orphans,
+            found,
             ..
         } = running;
         let before = &self.scan.orphans;
+        let (closer, wall) = (&self.closer, now_ms());
         tables.scan(*next..end, |flow| {
             if flow.value.is_pointing() {
                 let what = (flow.key, flow.value.0);
@@ -278,6 +340,14 @@ impl<D: DataPlane + 'static> Writer<D> {
                 *count += 1;
                 *oldest = (*oldest).max(age);
             }
+            if flow.value.is_cut()
+                && let Some(cut) = counts.cut.get_mut(backend)
+            {
+                *cut += 1;
+            }
+            if !flow.value.is_cut() || age <= prodded {
+                closer.meet(&flow, backend, wall, found);
+            }
             if *with_listeners
                 && let Some(count) = counts
                     .listeners
@@ -299,6 +369,7 @@ impl<D: DataPlane + 'static> Writer<D> {
         };
         let proves = |need: &Need| self.scan.cycle >= need.cycle && done.grace >= need.flip;
         let now = now_ms();
+        let tick = self.plane.now()?;
         let (mut gone, mut freed) = (false, false);
 
         let listeners: Vec<(u16, IdState)> = self
@@ -338,6 +409,12 @@ impl<D: DataPlane + 'static> Writer<D> {
         for (id, state) in backends {
             let none = done.counts.backends.get(usize::from(id)) == Some(&0)
                 && self.scan.backends.get(&id).is_none_or(proves);
+            let unfollowed = none && state == IdState::Quarantined && {
+                let since = *self.scan.gone_since.entry(id).or_insert(tick);
+                let passed = tick.wrapping_sub(since) & TICK_MASK;
+                // One less: the first tick may have been nearly over.
+                self.plane.duration_of(passed.saturating_sub(1)) >= FRAGMENTS_FOLLOW
+            };
             match state {
                 IdState::Active => {}
                 IdState::Deleting { deadline } if none || now >= deadline => {
@@ -345,7 +422,7 @@ impl<D: DataPlane + 'static> Writer<D> {
                     gone = true;
                 }
                 IdState::Deleting { .. } => {}
-                IdState::Quarantined if none => {
+                IdState::Quarantined if unfollowed => {
                     if let Err(error) = self.plane.reset_counters(id) {
                         tracing::warn!(%error, id, "a number stays reserved for a second more");
                         continue;
@@ -354,6 +431,7 @@ impl<D: DataPlane + 'static> Writer<D> {
                     self.world.backend_ids.free(id);
                     self.world.former_times.remove(&id);
                     self.scan.backends.remove(&id);
+                    self.scan.gone_since.remove(&id);
                 }
                 IdState::Quarantined => {}
             }
@@ -366,6 +444,7 @@ impl<D: DataPlane + 'static> Writer<D> {
                 && done.grace >= proof.need.flip
             {
                 let proven = pins == 0;
+                proof.note(Instant::now(), pins);
                 if proven && !proof.done {
                     tracing::info!(service = key.0, what = %key.1, "drained: a scan has found no pinned flow");
                 }
@@ -374,7 +453,9 @@ impl<D: DataPlane + 'static> Writer<D> {
         }
         self.scan.cycle += 1;
         self.scan.last = done.counts;
+        self.closer.take(done.found);
         self.scan.orphans = done.orphans;
+        self.numbers_due |= gone || freed;
         if gone {
             // Quarantined numbers leave the tables; a scan that begins after that may free them.
             self.sync_all()?;
@@ -428,10 +509,7 @@ impl<D: DataPlane + 'static> Writer<D> {
         }
         self.scan.drains.retain(|key, _| wanted.contains(key));
         for key in wanted {
-            self.scan
-                .drains
-                .entry(key)
-                .or_insert(Proof { need, done: false });
+            self.scan.drains.entry(key).or_insert(Proof::of(need));
         }
     }
 
@@ -443,6 +521,7 @@ impl<D: DataPlane + 'static> Writer<D> {
             running.ends = ends;
         }
         self.need_proof_of_all();
+        self.renew_closings();
         self.publish_addresses();
     }
 
@@ -470,6 +549,12 @@ impl<D: DataPlane + 'static> Writer<D> {
         ids.iter()
             .filter_map(|id| counts.backends.get(usize::from(*id)))
             .sum()
+    }
+
+    /// Flows of a drain that end in a minute, as the last scans have seen it.
+    pub(super) fn pace_of(&self, service: &str, what: &DrainTarget) -> Option<u64> {
+        let drains = &self.scan.drains;
+        drains.get(&(service.to_owned(), what.clone()))?.pace()
     }
 
     /// Whether a scan has proven a drain: `None` if there is no such drain.

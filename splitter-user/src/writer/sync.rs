@@ -212,7 +212,10 @@ pub(super) fn tracks(world: &World) -> BTreeMap<u32, Vec<Member>> {
                     .iter()
                     .filter(|backend| Family::of(&backend.address) == family);
                 let members: Vec<Member> = members
-                    .filter(|backend| service.takes_new_flows(backend.address, backend.port))
+                    .filter(|backend| {
+                        service.takes_new_flows(backend.address, backend.port)
+                            && !service.is_closed(&track.name)
+                    })
                     .filter_map(|backend| {
                         let key = BackendKey::of(&service.spec, &track.name, backend);
                         Some(Member {

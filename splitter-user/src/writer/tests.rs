@@ -1,7 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use super::*;
-use crate::api::types::{Command, DrainState, Target};
+use crate::api::types::{Command, DrainState, Existing, Target};
 use crate::dataplane::memory::Memory;
 use crate::loader::Layout;
 use splitter_ebpf::abi::{Binding, track_table_index};
@@ -73,6 +73,7 @@ fn cutover(to: &str) -> Command {
     Command::Cutover {
         target: target(),
         to: to.into(),
+        existing: Existing::Keep,
     }
 }
 
@@ -96,6 +97,12 @@ fn scans(writer: &mut Under) {
         writer.scan_now();
         writer.housekeep(Instant::now()).unwrap();
     }
+}
+
+/// As long as fragments follow a first one without a pin.
+fn half_a_minute(writer: &Under) {
+    let tick = &writer.plane.tick;
+    tick.set(tick.get() + 130);
 }
 
 fn pin(writer: &Under, port: u16, backend: u16, state: State) -> FlowPlace {
@@ -124,6 +131,7 @@ fn a_change_is_in_the_tables_when_it_is_answered() {
         Command::Undo {
             target: target(),
             to_generation: None,
+            existing: Existing::Keep,
         },
     );
     assert!(
@@ -204,6 +212,7 @@ fn undo_works_across_a_restart() {
         Command::Undo {
             target: target(),
             to_generation: None,
+            existing: Existing::Keep,
         },
     );
     assert_eq!(owner(&writer, 77), 0);
@@ -247,6 +256,8 @@ fn a_drain_is_proven_by_a_scan_and_not_before() {
             service: "web".into(),
             what: what.clone(),
             timeout: None,
+            on_timeout: None,
+            spread: None,
         },
     );
     assert!(
@@ -321,9 +332,13 @@ fn a_deleted_service_keeps_its_flows_and_its_numbers_until_they_have_ended() {
         .plane
         .tables()
         .put_flow(place.buckets[0] as usize, 0, 0, Value(0));
-    for _ in 0..3 {
-        scans(&mut writer);
-    }
+    scans(&mut writer);
+    assert!(
+        writer.world.backend_ids.state_of(blue).is_some(),
+        "fragments may still be sent to it"
+    );
+    half_a_minute(&writer);
+    scans(&mut writer);
     assert_eq!(writer.plane.tables().endpoints.iter().count(), 0);
     assert_eq!(writer.world.backend_ids.iter().count(), 0);
     assert_eq!(writer.world.listener_ids.iter().count(), 0);
@@ -383,6 +398,8 @@ fn a_drained_backend_leaves_its_tracks_table_and_comes_back() {
             service: "web".into(),
             what: what.clone(),
             timeout: None,
+            on_timeout: None,
+            spread: None,
         },
     );
     assert_eq!(
@@ -505,7 +522,9 @@ fn the_first_flows_of_a_change_outlive_a_scan_that_began_before_it() {
 }
 
 mod anchors;
+mod closing;
 mod faults;
 mod import;
 mod modes;
 mod policy;
+mod steps;

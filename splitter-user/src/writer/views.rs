@@ -10,15 +10,15 @@ use splitter_ebpf::wire::{Family, WirePort};
 use super::scan::listener_of;
 use super::{PlaneStatus, Writer, moment, now_ms};
 use crate::api::types::{
-    AffinityView, AnchorView, ApiError, BackendView, Condition, ConditionStatus, DrainState,
-    DrainTarget, DrainView, FlowFilter, FlowList, FlowState, FlowView, Health, LifeState,
-    LimitsView, ListenerView, Observed, Phase, ServiceStatus, ServiceView, TrackView,
+    AffinityView, AnchorView, ApiError, BackendView, Condition, ConditionKind, ConditionStatus,
+    DrainState, DrainTarget, DrainView, FlowFilter, FlowList, FlowState, FlowView, Health,
+    LifeState, LimitsView, ListenerView, Observed, Phase, ServiceStatus, ServiceView, TrackView,
 };
 use crate::dataplane::{DataPlane, FlowSlot};
 use crate::model::{AffinityKey, Listener, Mode, NoBackend, Track};
 use crate::plan::unknown_service;
 use crate::share::percent;
-use crate::state::{Anchor, BackendKey, IdState, ServiceState};
+use crate::state::{Anchor, BackendKey, Drain, IdState, Out, ServiceState};
 
 fn anchor_view(anchor: &Anchor) -> AnchorView {
     let weights = anchor.weights.iter();
@@ -128,25 +128,17 @@ impl<D: DataPlane + 'static> Writer<D> {
             .backends
             .iter()
             .map(|backend| {
-                let state = if service.takes_new_flows(backend.address, backend.port) {
-                    LifeState::Ready
-                } else {
-                    LifeState::Draining
-                };
+                let place = (backend.address, backend.port.unwrap_or(0));
+                let state = state_of(service.drained_backends.get(&place));
                 let key = BackendKey::of(&service.spec, &track.name, backend);
                 self.backend_view(&key, backend.weight, state)
             })
             .collect();
         backends.extend(self.former_backends(name, &track.name));
-        let draining = service.drained_tracks.contains_key(&track.name);
         TrackView {
             name: track.name.clone(),
             version: track.version.clone(),
-            state: if draining {
-                LifeState::Draining
-            } else {
-                LifeState::Ready
-            },
+            state: state_of(service.drained_tracks.get(&track.name)),
             weight: track.weight.unwrap_or_default().to_string(),
             slots: service.slots_of(&track.name),
             observed: Observed {
@@ -281,7 +273,7 @@ impl<D: DataPlane + 'static> Writer<D> {
             message,
             since: since(kind),
         });
-        conditions.collect()
+        conditions.chain(out_of_service(service)).collect()
     }
 
     pub(super) fn status(&self) -> PlaneStatus {
@@ -391,22 +383,42 @@ impl<D: DataPlane + 'static> Writer<D> {
             .max()
             .copied();
         let proven = self.proven(name, &what).unwrap_or(false);
+        let now = now_ms();
         let state = match drain {
             None => DrainState::Ready,
             Some(_) if proven => DrainState::Drained,
-            Some(drain) if now_ms() >= drain.deadline => DrainState::TimedOut,
-            Some(_) => DrainState::Draining,
+            Some(drain) if drain.out == Out::Maint => DrainState::Maint,
+            Some(drain) => match drain.closing() {
+                Some(closing) if now >= closing.since => DrainState::Closing,
+                None if now >= drain.deadline => DrainState::TimedOut,
+                _ => DrainState::Draining,
+            },
+        };
+        let pace = drain.and(self.pace_of(name, &what));
+        let sum = |counts: &[u64]| {
+            ids.iter()
+                .filter_map(|id| counts.get(usize::from(*id)))
+                .sum()
         };
         Ok(DrainView {
             state,
             mode: service.spec.mode.name().to_owned(),
             pins,
-            oldest_age_seconds: (pins > 0)
+            resetting: sum(&self.scan.last.cut),
+            oldest_age_seconds: drain
+                .filter(|_| pins > 0)
+                .map(|drain| now.saturating_sub(drain.since) / 1_000),
+            idlest_seconds: (pins > 0)
                 .then(|| oldest.map_or(0, |ticks| self.plane.duration_of(ticks).as_secs())),
+            ended_per_minute: pace,
+            estimated_seconds_left: pace.and_then(|pace| (pins * 60).checked_div(pace)),
+            on_timeout: drain.map(|drain| drain.on_timeout).unwrap_or_default(),
             never_pinned: drain.map_or(0, |drain| {
                 self.unpinned_of(&ids).saturating_sub(drain.unpinned_before)
             }),
-            deadline: drain.map(|drain| moment(drain.deadline)),
+            deadline: drain
+                .filter(|drain| drain.deadline != u64::MAX)
+                .map(|drain| moment(drain.deadline)),
             proven,
         })
     }
@@ -478,9 +490,52 @@ impl<D: DataPlane + 'static> Writer<D> {
                 | State::FinBackend
                 | State::UdpEstablished => FlowState::Established,
                 State::Closing | State::Reset => FlowState::Closing,
+                State::Cut | State::CutFirst | State::CutSecond | State::CutTold => {
+                    FlowState::Reset
+                }
             },
             idle_seconds: idle.as_secs(),
         })
+    }
+}
+
+/// What operators took out of a service: the resource does not say it.
+fn out_of_service(service: &ServiceState) -> Option<Condition> {
+    let tracks = service.drained_tracks.iter();
+    let tracks = tracks.map(|(track, drain)| (format!("track {track}"), drain));
+    let backends = service.drained_backends.iter();
+    let backends = backends.map(|((address, port), drain)| match port {
+        0 => (format!("backend {address}"), drain),
+        port => (
+            format!("backend {}", SocketAddr::new(*address, *port)),
+            drain,
+        ),
+    });
+    let out: Vec<(String, &Drain)> = tracks.chain(backends).collect();
+    let since = out.iter().map(|(_, drain)| drain.since).min()?;
+    let what: Vec<String> = out
+        .iter()
+        .map(|(what, drain)| format!("{what} is {}", state_of(Some(drain)).as_str()))
+        .collect();
+    Some(Condition {
+        kind: ConditionKind::OutOfService,
+        status: ConditionStatus::True,
+        message: format!(
+            "{}: `splitterctl ready {} TRACK|BACKEND` ends it",
+            what.join(", "),
+            service.spec.name
+        ),
+        since: moment(since),
+    })
+}
+
+/// The state of what an operator took out so, or of what nobody did.
+fn state_of(drain: Option<&Drain>) -> LifeState {
+    match drain.map(|drain| drain.out) {
+        None => LifeState::Ready,
+        Some(Out::Draining) => LifeState::Draining,
+        Some(Out::Maint) => LifeState::Maint,
+        Some(Out::Quarantined) => LifeState::Quarantined,
     }
 }
 

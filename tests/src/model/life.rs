@@ -30,6 +30,7 @@ pub(super) fn after(state: State, said: Said) -> State {
         State::UdpNew => State::UdpNew,
         State::UdpEstablished => State::UdpEstablished,
         State::Translated => unreachable!("second entries have no life of their own"),
+        State::Cut | State::CutFirst | State::CutSecond | State::CutTold => state,
         // A reset of what was never established leaves it so; of a close under way changes nothing.
         State::New | State::Replied | State::ResetNew if rst => State::ResetNew,
         State::Closing if rst => State::Closing,

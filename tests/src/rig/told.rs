@@ -115,4 +115,20 @@ impl Segment {
             .expect("a vector takes any packet");
         frame
     }
+
+    /// The RST that it becomes on its way: between the same ends, with its own sequence number.
+    ///
+    /// # Panics
+    /// Never: the vector takes any packet.
+    #[must_use]
+    pub fn turned_into_reset(&self) -> Vec<u8> {
+        let mut tcp = TcpHeader::new(self.from.port(), self.to.port(), Self::SEQUENCE, 0);
+        tcp.rst = true;
+        let mut frame = Vec::new();
+        self.ip()
+            .tcp_header(tcp)
+            .write(&mut frame, &[])
+            .expect("a vector takes any packet");
+        frame
+    }
 }

@@ -320,7 +320,6 @@ fn verbs_of_later_versions_are_refused_with_a_message() -> Result<()> {
         "promote web",
         "capture",
         "set-weight web canary=25% --ramp 30s",
-        "maint web 198.18.2.11:80",
     ] {
         let answer = site.agent.ctl(line)?;
         assert_eq!(answer.code, 1, "{line}: {answer:?}");

@@ -13,7 +13,7 @@ use lab::{Configuration, SOON, Service, Site, VIP_V4, await_until, heavy, soak};
 use splitter_ebpf::flow::{ACK, SYN};
 
 /// A handle on the live program, and a packet whose client and flags are changed each time.
-struct Sender {
+pub struct Sender {
     runner: Runner,
     request: Vec<u8>,
     answer: Vec<u8>,
@@ -21,10 +21,10 @@ struct Sender {
 }
 
 /// Where a client's packet went: address and port.
-type Place = [u8; 6];
+pub type Place = [u8; 6];
 
 impl Sender {
-    fn new(runner: Runner) -> Self {
+    pub fn new(runner: Runner) -> Self {
         let vip = format!("{VIP_V4}:80");
         let request = tcp("198.19.0.1:1024", &vip);
         Self {
@@ -39,7 +39,7 @@ impl Sender {
     }
 
     /// A client's packet to the VIP, and where it went.
-    fn request(&mut self, (client, port): (Ipv4Addr, u16), flags: u8) -> Result<Place> {
+    pub fn request(&mut self, (client, port): (Ipv4Addr, u16), flags: u8) -> Result<Place> {
         self.request[26..30].copy_from_slice(&client.octets());
         self.request[34..36].copy_from_slice(&port.to_be_bytes());
         self.request[47] = flags;
@@ -55,7 +55,12 @@ impl Sender {
     }
 
     /// The backend's answer to a client.
-    fn answer(&mut self, (client, port): (Ipv4Addr, u16), from: Place, flags: u8) -> Result<()> {
+    pub fn answer(
+        &mut self,
+        (client, port): (Ipv4Addr, u16),
+        from: Place,
+        flags: u8,
+    ) -> Result<()> {
         self.answer[26..30].copy_from_slice(&from[..4]);
         self.answer[34..36].copy_from_slice(&from[4..]);
         self.answer[30..34].copy_from_slice(&client.octets());
@@ -82,7 +87,7 @@ const ESTABLISHED: [u8; 2] = [198, 18];
 const SPOOFED: [u8; 2] = [198, 19];
 
 /// Established flow number `n`: of addresses that no host has.
-fn established(n: usize) -> (Ipv4Addr, u16) {
+pub fn established(n: usize) -> (Ipv4Addr, u16) {
     let (address, port) = client(ESTABLISHED, n % 0x4000 + 0x8000);
     (
         address,

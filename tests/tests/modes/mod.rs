@@ -9,6 +9,7 @@ mod jumbo;
 mod options;
 mod path_mtu;
 mod ports;
+mod resets;
 mod transfers;
 
 use std::net::{IpAddr, SocketAddr};

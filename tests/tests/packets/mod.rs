@@ -1,6 +1,7 @@
 //! Packets in, actions and whole packets out, and what was counted.
 
 mod answers;
+mod cut;
 mod forwarding;
 mod fragments;
 mod icmp;

@@ -99,6 +99,39 @@ fn a_header_that_contradicts_its_segment_gets_no_answer() {
     }
 }
 
+/// The RST that `frame` becomes.
+fn turned(frame: &[u8]) -> Option<Vec<u8>> {
+    let mut bytes = frame.to_vec();
+    let mut roomy = Roomy::new(&mut bytes, 0);
+    let cause = Cause::of(&roomy)?;
+    turn_into_reset(&mut roomy, &cause).then(|| roomy.frame().to_vec())
+}
+
+#[test]
+fn a_segment_becomes_the_rst_that_its_receiver_expects() {
+    for v6 in [false, true] {
+        for flags in [ACK, SYN, FIN | ACK, RST, RST | ACK, 0] {
+            let segment = tcp(v6, flags, b"data");
+            let reset = turned(&segment).unwrap();
+            assert_eq!(numbers(&reset, v6), (0x0102_0304, 0, RST), "{flags:#x}");
+            assert_eq!(reset.len(), if v6 { 74 } else { 54 });
+            assert_summed(&reset);
+            // From whom to whom, and their ports.
+            let (addresses, ports) = if v6 {
+                (22..54, 54..58)
+            } else {
+                (26..34, 34..38)
+            };
+            assert_eq!(reset[addresses.clone()], segment[addresses]);
+            assert_eq!(reset[ports.clone()], segment[ports]);
+        }
+        assert_eq!(turned(&udp(v6, b"data")), None, "no TCP");
+    }
+    let mut first = tcp(false, ACK, b"datadata");
+    first[20] = 0x20;
+    assert_eq!(turned(&first), None, "a fragment");
+}
+
 proptest! {
     #[test]
     fn every_reset_is_summed_right(

@@ -1,6 +1,7 @@
 //! TCP and UDP behind options, extension headers, or in a first fragment: through their flow, as plain
 //! segments go.
 
+use super::super::cut::cut;
 use super::super::flows::Name;
 use super::super::forward::selects_anew;
 use super::super::maps::{BACKENDS, LISTENERS, NAT_POOLS, SECOND_TICKS};
@@ -88,6 +89,9 @@ fn found<const V6: bool>(context: *mut xdp_md) -> Step {
         aged: value.age(now) >= SECOND_TICKS.load(),
         one_way: Mode::one_way(backend.mode),
     };
+    if value.is_cut() {
+        return Step(cut(&name, value, event, sight.protocol).0);
+    }
     if name.refresh(value, event, now) {
         hops::learn::<V6>(&frame, sight.from);
     }
@@ -220,7 +224,11 @@ fn replied<const V6: bool>(context: *mut xdp_md) -> Step {
             aged: value.age(now) >= SECOND_TICKS.load(),
             one_way: false,
         };
-        Name::new(sight.flow).refresh(value, event, now);
+        let name = Name::new(sight.flow);
+        if value.is_cut() {
+            return Step(cut(&name, value, event, sight.protocol).0);
+        }
+        name.refresh(value, event, now);
     }
     sight.set_from((listener.address, listener.port));
     sight.set_to(sight.client());

@@ -22,6 +22,8 @@ pub const NEEDS: &[(&str, Role)] = &[
     ("undo", Role::Operator),
     ("drain", Role::Operator),
     ("ready", Role::Operator),
+    ("maint", Role::Operator),
+    ("quarantine", Role::Operator),
     ("apply", Role::Admin),
     ("delete", Role::Admin),
     ("freeze", Role::Admin),

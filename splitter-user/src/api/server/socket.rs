@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Gid, Mode};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use std::os::unix::net::UnixListener as Socket;
 use tokio::net::UnixListener;
 
 /// Connections that wait to be accepted.
@@ -86,6 +87,19 @@ impl Door {
     }
 }
 
+/// As [`listen`], for a runtime's thread.
+///
+/// # Errors
+/// As for [`listen`], and when there is no runtime.
+pub fn bind(path: &Path, door: impl Into<Door>) -> Result<UnixListener, BindError> {
+    let socket = listen(path, door)?;
+    UnixListener::from_std(socket).map_err(|source| BindError::System {
+        path: path.to_owned(),
+        action: "listen on it",
+        source,
+    })
+}
+
 /// Listens on `path`, with the mode that `door` asks for.
 ///
 /// Missing directories are made (the last one 0750 and of the group; 0755 without one). A stale socket is removed, but only if
@@ -93,7 +107,7 @@ impl Door {
 ///
 /// # Errors
 /// When another agent answers there, something else has that name, or the system refuses.
-pub fn bind(path: &Path, door: impl Into<Door>) -> Result<UnixListener, BindError> {
+pub fn listen(path: &Path, door: impl Into<Door>) -> Result<Socket, BindError> {
     let door = door.into();
     let failed = |action| {
         move |source: io::Error| BindError::System {
@@ -119,8 +133,7 @@ pub fn bind(path: &Path, door: impl Into<Door>) -> Result<UnixListener, BindErro
     let mode = std::fs::Permissions::from_mode(door.socket_mode());
     std::fs::set_permissions(path, mode).map_err(failed("set its mode"))?;
     rustix::net::listen(&socket, BACKLOG).map_err(|errno| failed("listen on it")(errno.into()))?;
-    UnixListener::from_std(std::os::unix::net::UnixListener::from(socket))
-        .map_err(failed("listen on it"))
+    Ok(Socket::from(socket))
 }
 
 /// The id of a group by name; none if there is no such group.

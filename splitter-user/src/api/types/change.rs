@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{DrainTarget, Target, encoding};
+use crate::model::OnTimeout;
 
 /// One changing request. `expect_generation` is checked before anything else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -32,6 +33,26 @@ impl ChangeRequest {
             reason: None,
             expect_generation: None,
         }
+    }
+}
+
+/// What becomes of the pinned flows of a track that a change leaves.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Existing {
+    /// They go on.
+    #[default]
+    Keep,
+    /// They are reset, over the service's `drain.closeSpread`.
+    Reset,
+}
+
+impl Existing {
+    /// Both, with their names on the command line.
+    pub const NAMES: [(&'static str, Self); 2] = [("keep", Self::Keep), ("reset", Self::Reset)];
+
+    fn is_keep(&self) -> bool {
+        *self == Self::Keep
     }
 }
 
@@ -78,6 +99,9 @@ pub enum Command {
         target: Target,
         /// The track that takes all new flows.
         to: String,
+        /// What becomes of the flows that are pinned to tracks that it leaves.
+        #[serde(default, skip_serializing_if = "Existing::is_keep")]
+        existing: Existing,
     },
     /// Go back to the split before the last operator change.
     Undo {
@@ -86,6 +110,9 @@ pub enum Command {
         /// Back to the split of this generation instead.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         to_generation: Option<u64>,
+        /// What becomes of the flows that are pinned to tracks that it leaves.
+        #[serde(default, skip_serializing_if = "Existing::is_keep")]
+        existing: Existing,
     },
     /// No new flows for a track or a backend; pinned flows go on.
     Drain {
@@ -101,6 +128,40 @@ pub enum Command {
         )]
         #[schemars(with = "Option<String>")]
         timeout: Option<Duration>,
+        /// What becomes of flows that outlive it; the service's `drain.onTimeout` if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        on_timeout: Option<OnTimeout>,
+        /// The time over which they are closed, if they are not kept; the service's `drain.closeSpread` if
+        /// absent.
+        #[serde(
+            default,
+            skip_serializing_if = "Option::is_none",
+            with = "encoding::optional_duration"
+        )]
+        #[schemars(with = "Option<String>")]
+        spread: Option<Duration>,
+    },
+    /// No new flows for a track or a backend, and no deadline: it stays so until [`Ready`](Self::Ready).
+    Maint {
+        /// The service.
+        service: String,
+        /// The track or backend.
+        what: DrainTarget,
+    },
+    /// No new flows for a track or a backend, and its pinned flows are reset.
+    Quarantine {
+        /// The service.
+        service: String,
+        /// The track or backend.
+        what: DrainTarget,
+        /// The time over which they are reset; the service's `drain.closeSpread` if absent.
+        #[serde(
+            default,
+            skip_serializing_if = "Option::is_none",
+            with = "encoding::optional_duration"
+        )]
+        #[schemars(with = "Option<String>")]
+        spread: Option<Duration>,
     },
     /// End a drain: the track or backend takes new flows again, as its weight says.
     Ready {
@@ -126,6 +187,8 @@ impl Command {
             Self::Cutover { .. } => "cutover",
             Self::Undo { .. } => "undo",
             Self::Drain { .. } => "drain",
+            Self::Maint { .. } => "maint",
+            Self::Quarantine { .. } => "quarantine",
             Self::Ready { .. } => "ready",
             Self::Import { .. } => "import",
         }
@@ -140,6 +203,8 @@ impl Command {
             Self::Import { .. } => String::new(),
             Self::Delete { service, .. }
             | Self::Drain { service, .. }
+            | Self::Maint { service, .. }
+            | Self::Quarantine { service, .. }
             | Self::Ready { service, .. } => service.clone(),
             Self::SetWeight { target, .. }
             | Self::Cutover { target, .. }

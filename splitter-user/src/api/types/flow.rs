@@ -98,4 +98,6 @@ pub enum FlowState {
     Established,
     /// A FIN or RST was seen.
     Closing,
+    /// The operator has cut it: every packet of it is answered with a RST.
+    Reset,
 }

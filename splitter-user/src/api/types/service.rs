@@ -138,19 +138,38 @@ pub struct BackendView {
 pub enum LifeState {
     /// It does, as its weight says.
     Ready,
-    /// An operator took it out; pinned flows go on.
+    /// An operator took it out; pinned flows go on until the deadline.
     Draining,
+    /// An operator took it out for as long as it takes; pinned flows go on.
+    Maint,
+    /// An operator took it out; pinned flows are reset.
+    Quarantined,
     /// Removed from the resource; pinned flows go on.
     Deleting,
+    /// Its health checks say that it does not answer; pinned flows go on.
+    Down,
 }
 
 impl LifeState {
+    /// Each of them.
+    pub const ALL: [Self; 6] = [
+        Self::Ready,
+        Self::Draining,
+        Self::Maint,
+        Self::Quarantined,
+        Self::Deleting,
+        Self::Down,
+    ];
+
     /// As in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ready => "ready",
             Self::Draining => "draining",
+            Self::Maint => "maint",
+            Self::Quarantined => "quarantined",
             Self::Deleting => "deleting",
+            Self::Down => "down",
         }
     }
 }
@@ -207,6 +226,21 @@ impl From<Vec<ServiceView>> for ServiceList {
         Self {
             api_version: API_VERSION.to_owned(),
             items,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::LifeState;
+
+    #[test]
+    fn the_documentation_has_a_line_for_each_state() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/states.md");
+        let text = std::fs::read_to_string(path).expect("docs/states.md");
+        for state in LifeState::ALL {
+            let line = format!("| `{}` |", state.as_str());
+            assert!(text.contains(&line), "no line for {state:?}");
         }
     }
 }

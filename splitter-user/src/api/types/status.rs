@@ -125,10 +125,14 @@ pub enum ConditionKind {
     LimitsPending,
     /// A configured interface is gone, or XDP is no longer on it.
     InterfaceMissing,
+    /// The pins are gone: the data plane lives no longer than the agent.
+    PinsMissing,
     /// The group that may use the socket does not exist: root only.
     GroupMissing,
     /// An operator froze the agent: changes are refused.
     Frozen,
+    /// An operator took tracks or backends of the service out; resources cannot say that.
+    OutOfService,
 }
 
 impl ConditionKind {
@@ -145,8 +149,10 @@ impl ConditionKind {
             | Self::UnpinnedFlows
             | Self::PortOverlap
             | Self::LimitsPending
+            | Self::PinsMissing
             | Self::GroupMissing
-            | Self::Frozen => false,
+            | Self::Frozen
+            | Self::OutOfService => false,
         }
     }
 }

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::{ctl, ctl_with, last_command};
 use crate::api::fake::{self, Fake, Running};
 use crate::api::types::*;
+use crate::model::OnTimeout;
 
 #[tokio::test]
 async fn each_changing_verb_asks_for_what_was_typed() {
@@ -36,6 +37,7 @@ async fn each_changing_verb_asks_for_what_was_typed() {
             Command::Cutover {
                 target: web(),
                 to: "green".to_owned(),
+                existing: Existing::Keep,
             },
         ),
         (
@@ -43,12 +45,14 @@ async fn each_changing_verb_asks_for_what_was_typed() {
             Command::Cutover {
                 target: shop(),
                 to: "green".to_owned(),
+                existing: Existing::Keep,
             },
         ),
         (
             "undo web",
             Command::Undo {
                 target: web(),
+                existing: Existing::Keep,
                 to_generation: None,
             },
         ),
@@ -56,6 +60,7 @@ async fn each_changing_verb_asks_for_what_was_typed() {
             "undo release/shop",
             Command::Undo {
                 target: shop(),
+                existing: Existing::Keep,
                 to_generation: None,
             },
         ),
@@ -79,6 +84,8 @@ async fn each_changing_verb_asks_for_what_was_typed() {
                 service: service(),
                 what: backend("blue"),
                 timeout: None,
+                on_timeout: None,
+                spread: None,
             },
         ),
         (
@@ -87,6 +94,49 @@ async fn each_changing_verb_asks_for_what_was_typed() {
                 service: service(),
                 what: backend("198.18.2.11:80"),
                 timeout: Some(Duration::from_secs(600)),
+                on_timeout: None,
+                spread: None,
+            },
+        ),
+        (
+            "drain web blue --timeout 10m --on-timeout reset --spread 2m",
+            Command::Drain {
+                service: service(),
+                what: backend("blue"),
+                timeout: Some(Duration::from_secs(600)),
+                on_timeout: Some(OnTimeout::Reset),
+                spread: Some(Duration::from_secs(120)),
+            },
+        ),
+        (
+            "maint web 198.18.2.11:80",
+            Command::Maint {
+                service: service(),
+                what: backend("198.18.2.11:80"),
+            },
+        ),
+        (
+            "quarantine web green --spread 30s",
+            Command::Quarantine {
+                service: service(),
+                what: backend("green"),
+                spread: Some(Duration::from_secs(30)),
+            },
+        ),
+        (
+            "undo web --existing reset",
+            Command::Undo {
+                target: web(),
+                existing: Existing::Reset,
+                to_generation: None,
+            },
+        ),
+        (
+            "cutover web --to green --existing reset",
+            Command::Cutover {
+                target: web(),
+                to: "green".to_owned(),
+                existing: Existing::Reset,
             },
         ),
         (
@@ -301,7 +351,8 @@ async fn progress_of_a_drain_is_talk() {
     assert_eq!(ran.code, 0);
     assert!(
         ran.err.starts_with(
-            "draining: 12 flows left, silent for at most 1m 1s, 3 never pinned, deadline in "
+            "draining: 12 flows left, all older than 1m 1s, silent for at most 7s, 120 end a minute, none left in about 6s, 3 never \
+             pinned, deadline in "
         ),
         "{}",
         ran.err
@@ -317,7 +368,8 @@ async fn a_drain_that_times_out_or_is_ended_says_so_by_its_exit_code() {
     assert_eq!(ran.code, 4);
     assert!(
         ran.out.ends_with(
-            "they go on: 7 flows left, silent for at most 1m 1s, 3 never pinned; mode dnat\n"
+            "they go on: 7 flows left, all older than 1m 1s, silent for at most 7s, 120 end a minute, none left in about 3s, 3 never \
+             pinned; mode dnat\n"
         ),
         "{}",
         ran.out

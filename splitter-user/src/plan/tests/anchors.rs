@@ -9,6 +9,7 @@ fn undo_to(generation: u64) -> Command {
     Command::Undo {
         target: service("web"),
         to_generation: Some(generation),
+        existing: crate::api::types::Existing::Keep,
     }
 }
 
@@ -221,6 +222,7 @@ fn generations_of_a_release_are_not_one_number() {
     let command = Command::Undo {
         target: Target::Release("shop".into()),
         to_generation: Some(1),
+        existing: crate::api::types::Existing::Keep,
     };
     let error = refusal(&web(), &command);
     assert!(

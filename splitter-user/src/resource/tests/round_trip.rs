@@ -11,8 +11,8 @@ use proptest::prelude::*;
 use super::super::{parse, render};
 use super::FULL;
 use crate::model::{
-    Affinity, AffinityKey, Backend, DrainPolicy, FlowTimes, Listener, Mode, NoBackend, Protocol,
-    Service, Track, Weight, validate_set,
+    Affinity, AffinityKey, Backend, DrainPolicy, FlowTimes, Listener, Mode, NoBackend, OnTimeout,
+    Protocol, Service, Track, Weight, validate_set,
 };
 
 const EXPORTED: &str = r#"apiVersion: splitter/v1
@@ -179,6 +179,10 @@ fn tracks() -> impl Strategy<Value = Vec<Track>> {
     })
 }
 
+fn on_timeout() -> impl Strategy<Value = OnTimeout> {
+    prop::sample::select(OnTimeout::NAMES.map(|(_, word)| word).to_vec())
+}
+
 prop_compose! {
     fn service(name: String, place: u8)(
         labels in prop::collection::btree_map(text(60), text(200), 0..4),
@@ -191,6 +195,7 @@ prop_compose! {
         tracks in tracks(),
         times in (seconds(604_800), seconds(60), seconds(60), seconds(60)),
         timeout in seconds(2_592_000),
+        closes in (on_timeout(), 0_u64..86_400),
     ) -> Service {
         let protocol = if udp { Protocol::Udp } else { Protocol::Tcp };
         let v4 = IpAddr::V4(Ipv4Addr::new(198, 19, 0, place));
@@ -218,7 +223,11 @@ prop_compose! {
                 unconfirmed: times.2,
                 closing: times.3,
             },
-            drain: DrainPolicy { timeout },
+            drain: DrainPolicy {
+                timeout,
+                on_timeout: closes.0,
+                close_spread: Duration::from_secs(closes.1),
+            },
         }
     }
 }

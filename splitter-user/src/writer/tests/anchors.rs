@@ -14,6 +14,7 @@ fn undo_to(generation: u64) -> Command {
     Command::Undo {
         target: target(),
         to_generation: Some(generation),
+        existing: crate::api::types::Existing::Keep,
     }
 }
 

@@ -294,6 +294,7 @@ fn undo_of_a_release_keeps_its_salt() {
         Command::Undo {
             target: target(),
             to_generation: None,
+            existing: crate::api::types::Existing::Keep,
         },
     );
     let salt = writer.world.services["web"].split.salt.clone();
@@ -338,6 +339,7 @@ fn a_change_without_effect_keeps_what_undo_goes_back_to_after_an_undo_too() {
         Command::Undo {
             target: target(),
             to_generation: None,
+            existing: crate::api::types::Existing::Keep,
         },
     );
     let anchor = writer.world.services["web"].anchors.clone();

@@ -47,6 +47,8 @@ fn storied() -> Under {
                 port: 80,
             },
             timeout: None,
+            on_timeout: None,
+            spread: None,
         },
     );
     writer
@@ -79,12 +81,14 @@ fn an_import_puts_the_very_same_slots_and_keys_in_force_with_generations_and_anc
     let undo = Command::Undo {
         target: target(),
         to_generation: Some(2),
+        existing: crate::api::types::Existing::Keep,
     };
     for newest in [true, false] {
         let undo = match newest {
             true => Command::Undo {
                 target: target(),
                 to_generation: None,
+                existing: crate::api::types::Existing::Keep,
             },
             false => undo.clone(),
         };

@@ -143,6 +143,7 @@ fn another_mode_gives_new_numbers_and_leaves_living_flows_their_own() {
     tables.put_flow(place.buckets[0] as usize, 0, 0, Value(0));
     for _ in 0..3 {
         scans(&mut writer);
+        half_a_minute(&writer);
     }
     assert_eq!(ids(&writer, "dnat"), [] as [u16; 0]);
     assert_eq!(kind(&writer, "198.18.2.11", 80, TCP), None);
@@ -181,6 +182,7 @@ fn endpoints_say_who_answers_and_how() {
         apply(&mut writer, &in_mode(mode));
         for _ in 0..3 {
             scans(&mut writer);
+            half_a_minute(&writer);
         }
         assert_eq!(kind(&writer, "198.18.2.11", 80, TCP), endpoint, "{mode}");
         assert_eq!(kind(&writer, "198.18.2.11", 0, 0), address, "{mode}");
@@ -216,6 +218,7 @@ fn an_endpoint_of_two_modes_is_translated_and_keeps_its_pairs() {
     );
     for _ in 0..3 {
         scans(&mut writer);
+        half_a_minute(&writer);
     }
     assert_eq!(
         kind(&writer, "198.18.2.11", 80, TCP),
@@ -275,6 +278,7 @@ fn no_backend_is_in_its_word_and_changes_in_place() {
     );
     for _ in 0..4 {
         scans(&mut writer);
+        half_a_minute(&writer);
     }
     let api = YAML.replace("name: web", "name: api");
     apply(&mut writer, &api);
@@ -389,6 +393,7 @@ fn other_addresses_are_for_new_flows_and_the_old_ones_for_the_others() {
     tables.put_flow(place.buckets[0] as usize, 0, 0, Value(0));
     for _ in 0..3 {
         scans(&mut writer);
+        half_a_minute(&writer);
     }
     assert_eq!(ids(&writer, "fullnat").len(), 2);
     let key = writer.world.backend_ids.key_of(taken);
@@ -431,6 +436,7 @@ fn a_pool_is_written_anew_only_when_nobody_names_it() {
     writer.plane.tick.set(4 * 4000);
     for _ in 0..4 {
         scans(&mut writer);
+        half_a_minute(&writer);
     }
     writer.set_hops(hops(hop("198.18.3.9", None)));
     assert_eq!(sources(&writer), [9, 2, 3, 0]);
@@ -647,6 +653,7 @@ fn with_translated_flow() -> (Under, u16, Pair) {
     writer.set_hops(hops(hop("198.18.2.1", None)));
     for _ in 0..3 {
         scans(&mut writer);
+        half_a_minute(&writer);
     }
     let id = ids(&writer, "fullnat")[0];
     let pair = translated(&writer, id, 4000, 20_000);
@@ -749,6 +756,7 @@ fn a_number_is_free_when_no_first_entry_names_it() {
     apply(&mut writer, YAML);
     for _ in 0..3 {
         scans(&mut writer);
+        half_a_minute(&writer);
     }
     assert!(
         writer.world.backend_ids.state_of(id).is_some(),
@@ -761,6 +769,7 @@ fn a_number_is_free_when_no_first_entry_names_it() {
     tables.put_flow(pair.second.0, 5, 99, looks_like_it);
     for _ in 0..3 {
         scans(&mut writer);
+        half_a_minute(&writer);
     }
     assert_eq!(writer.world.backend_ids.state_of(id), None);
     assert_eq!(entries(&writer), (0, 0));
@@ -786,6 +795,7 @@ proptest! {
         }
         for _ in 0..4 {
             scans(&mut writer);
+            half_a_minute(&writer);
         }
         let last = names[walk[walk.len() - 1]];
         prop_assert_eq!(ids(&writer, last).len(), 2);

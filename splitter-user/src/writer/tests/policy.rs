@@ -16,6 +16,7 @@ fn undo() -> Command {
     Command::Undo {
         target: target(),
         to_generation: None,
+        existing: crate::api::types::Existing::Keep,
     }
 }
 
@@ -240,6 +241,8 @@ fn a_freeze_refuses_changes_and_says_who_froze_why_and_what_goes_on() {
             service: "web".into(),
             what: DrainTarget::Track("green".into()),
             timeout: None,
+            on_timeout: None,
+            spread: None,
         },
     );
     assert!(!freeze(&mut writer, false).frozen);

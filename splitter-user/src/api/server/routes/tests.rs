@@ -51,6 +51,8 @@ fn asks() -> Vec<(&'static str, Ask)> {
         ("undo", change(json!({"undo": {"target": "web"}}))),
         ("drain", change(json!({"drain": blue}))),
         ("ready", change(json!({"ready": blue}))),
+        ("maint", change(json!({"maint": blue}))),
+        ("quarantine", change(json!({"quarantine": blue}))),
         (
             "apply",
             change(json!({"apply": {"yaml": "a: b", "origin": "-"}})),
