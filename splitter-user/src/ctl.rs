@@ -12,6 +12,7 @@ mod describe;
 mod detach;
 mod doctor;
 mod drain;
+mod explain;
 mod export;
 mod flows;
 mod format;
@@ -26,6 +27,7 @@ mod surroundings;
 mod undo;
 mod version;
 mod watch;
+mod which;
 
 use std::ffi::OsString;
 use std::io;
@@ -108,6 +110,8 @@ enum Verb {
     Quarantine(quarantine::Args),
     Ready(ready::Args),
     Flows(flows::Args),
+    Explain(explain::Args),
+    Which(which::Args),
     Status(status::Args),
     Doctor(doctor::Args),
     BackendSetup(Box<backend_setup::Args>),
@@ -206,6 +210,8 @@ impl Verb {
             Self::Quarantine(args) => quarantine::run(args, session).await,
             Self::Ready(args) => ready::run(args, session).await,
             Self::Flows(args) => flows::run(args, session).await,
+            Self::Explain(args) => explain::run(args, session).await,
+            Self::Which(args) => which::run(args, session).await,
             Self::Status(args) => status::run(args, session).await,
             Self::Doctor(args) => doctor::run(args, session).await,
             Self::BackendSetup(args) => backend_setup::run(&args, session),

@@ -6,6 +6,7 @@
 mod listener;
 mod mode;
 mod place;
+mod route;
 mod service;
 mod time;
 mod track;
@@ -15,6 +16,7 @@ mod weight;
 pub use listener::{Endpoint, Family, Listener, Protocol};
 pub use mode::{Mode, NoBackend};
 pub use place::{At, FlowTime, Place, Problem};
+pub use route::{Preview, Route, family_of};
 pub use service::{Affinity, AffinityKey, DrainPolicy, FlowTimes, OnTimeout, Service};
 pub use time::show_time;
 pub use track::{Backend, Track};

@@ -5,6 +5,7 @@ mod drain;
 mod leave;
 mod service;
 mod shift;
+mod ways;
 
 use std::collections::BTreeMap;
 

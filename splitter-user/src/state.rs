@@ -3,6 +3,7 @@
 
 mod ids;
 mod service;
+mod steering;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub use ids::{IdState, Ids, IdsFull};
 pub use service::{Anchor, Closing, Drain, Ending, Out, ServiceState, Split, UNPLACED};
+pub use steering::{Preview, Steering};
 
 use crate::model::{self, FlowTimes, Listener, Mode};
 
@@ -109,7 +111,7 @@ impl World {
     pub fn owner_of(&self, listener: &Listener) -> Option<&ServiceState> {
         self.services
             .values()
-            .find(|service| service.spec.listeners.contains(listener))
+            .find(|service| service.spec.dialled().any(|dialled| dialled == listener))
     }
 
     /// Whether a service was deleted and still has numbers.
@@ -206,8 +208,7 @@ impl World {
             listeners.extend(
                 service
                     .spec
-                    .listeners
-                    .iter()
+                    .dialled()
                     .map(|listener| (*listener, name.clone())),
             );
             for track in &service.spec.tracks {

@@ -4,4 +4,5 @@
 
 pub mod digest;
 pub mod maglev;
+pub mod route;
 pub mod split;

@@ -7,6 +7,7 @@
 mod clock;
 mod close;
 mod execute;
+mod explain;
 mod grace;
 mod observe;
 mod pools;
@@ -26,8 +27,9 @@ use splitter_ebpf::abi::{ROWS, TABLES};
 use tokio::sync::{oneshot, watch};
 
 use crate::api::types::{
-    Actor, ApiError, Change, ChangeRequest, Condition, DrainTarget, DrainView, FlowFilter,
-    FlowList, FlowTableView, LimitsView, ServiceStatus, ServiceView,
+    Actor, ApiError, Change, ChangeRequest, Condition, DrainTarget, DrainView, ExplainQuery,
+    Explanation, FlowFilter, FlowList, FlowTableView, LimitsView, ServiceStatus, ServiceView,
+    Which,
 };
 use crate::config::Nat;
 use crate::dataplane::{DataPlane, PlaneError};
@@ -58,6 +60,10 @@ pub enum Request {
     Services(Option<String>, Answer<Vec<ServiceView>>),
     /// Pinned flows.
     Flows(FlowFilter, Answer<FlowList>),
+    /// Where a packet would go, and why.
+    Explain(ExplainQuery, Answer<Explanation>),
+    /// Which track a client meets.
+    Which(IpAddr, String, Answer<Which>),
     /// How the data plane stands.
     Status(Answer<PlaneStatus>),
     /// Everything in force, as YAML.
@@ -297,6 +303,10 @@ impl<D: DataPlane + 'static> Writer<D> {
                 drop(answer.send(self.service_views(name.as_deref())))
             }
             Request::Flows(filter, answer) => drop(answer.send(self.flow_list(&filter))),
+            Request::Explain(query, answer) => drop(answer.send(self.explain(&query))),
+            Request::Which(client, service, answer) => {
+                drop(answer.send(self.which(client, &service)))
+            }
             Request::Status(answer) => drop(answer.send(Ok(self.status()))),
             Request::Export(answer) => drop(answer.send(self.export())),
             Request::Drain(service, what, answer) => {

@@ -7,6 +7,7 @@ mod actor;
 mod change;
 mod drain;
 mod error;
+mod explain;
 mod finding;
 mod flow;
 mod service;
@@ -19,11 +20,12 @@ pub use actor::Actor;
 pub use change::{Change, ChangeList, ChangeReply, ChangeRequest, Command, Existing};
 pub use drain::{DrainState, DrainView};
 pub use error::{ApiError, ErrorBody, ErrorCode};
+pub use explain::{ExplainQuery, Explanation, Move, PinView, Which};
 pub use finding::{Finding, FindingList};
 pub use flow::{DEFAULT_FLOW_LIMIT, FlowFilter, FlowList, FlowState, FlowView, MAX_FLOW_LIMIT};
 pub use service::{
-    AffinityView, BackendView, Health, LifeState, ListenerView, Observed, ServiceDocument,
-    ServiceList, ServiceView, TrackView,
+    AffinityView, BackendView, Health, LifeState, ListenerView, Observed, PrefixView, PreviewView,
+    RouteView, ServiceDocument, ServiceList, ServiceView, TrackView,
 };
 pub use status::{
     AgentView, Condition, ConditionKind, ConditionStatus, FlowTableView, InterfaceView, LimitsView,

@@ -10,8 +10,6 @@ const VERBS: &[(&str, &[&str])] = &[
             "import",
             "diff",
             "lint",
-            "explain",
-            "which",
             "history",
             "audit",
             "freeze",

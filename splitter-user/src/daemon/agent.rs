@@ -11,8 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::Agent;
 use crate::api::types::{
-    Actor, AgentView, ApiError, Change, ChangeRequest, Command, DrainTarget, DrainView, Finding,
-    FlowFilter, FlowList, InterfaceView, ServiceView, StatusView, XdpMode,
+    Actor, AgentView, ApiError, Change, ChangeRequest, Command, DrainTarget, DrainView,
+    ExplainQuery, Explanation, Finding, FlowFilter, FlowList, InterfaceView, ServiceView,
+    StatusView, Which, XdpMode,
 };
 use crate::config::Config;
 use crate::interface;
@@ -126,6 +127,18 @@ impl Agent for Daemon {
             .await
     }
 
+    async fn explain(&self, query: ExplainQuery) -> Result<Explanation, ApiError> {
+        self.writer
+            .ask(|answer| Request::Explain(query, answer))
+            .await
+    }
+
+    async fn which(&self, client: IpAddr, service: &str) -> Result<Which, ApiError> {
+        self.writer
+            .ask(|answer| Request::Which(client, service.to_owned(), answer))
+            .await
+    }
+
     async fn status(&self) -> Result<StatusView, ApiError> {
         let plane = self.writer.ask(Request::Status).await?;
         let there = interface::list().unwrap_or_default();
@@ -173,7 +186,10 @@ impl Agent for Daemon {
             .await?;
         let vips: BTreeSet<IpAddr> = services
             .iter()
-            .flat_map(|service| &service.listeners)
+            .flat_map(|service| {
+                let preview = service.preview.iter().map(|preview| &preview.listener);
+                service.listeners.iter().chain(preview)
+            })
             .map(|listener| listener.vip)
             .collect();
         let inputs = crate::doctor::Inputs {

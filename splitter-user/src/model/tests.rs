@@ -1,5 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "test code")]
 
+mod ways;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -51,7 +53,10 @@ fn service(name: &str) -> Service {
             track("blue", "95%", vec![backend("198.18.2.11", 80)]),
             track("green", "5%", vec![backend("198.18.2.21", 80)]),
         ],
+        fallback: None,
         no_backend: NoBackend::Drop,
+        preview: None,
+        routes: Vec::new(),
         flows: FlowTimes::default(),
         drain: DrainPolicy::default(),
     }

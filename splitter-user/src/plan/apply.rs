@@ -1,7 +1,7 @@
 //! apply and delete.
 
-use super::Draft;
 use super::service::{create, number_tracks, resplit};
+use super::{Draft, ways};
 use crate::api::types::ApiError;
 use crate::diagnostic::Diagnostics;
 use crate::resource;
@@ -26,6 +26,9 @@ pub fn apply(draft: &mut Draft<'_>, yaml: &str, origin: &str) -> Result<(), ApiE
     for spec in specs {
         let name = spec.name.clone();
         draft.concerned.push(name.clone());
+        for text in ways::warnings(&spec) {
+            draft.warn(&name, text);
+        }
         let next = match draft.world.services.get(&name) {
             None => create(spec)?,
             Some(before) if before.spec == spec => continue,

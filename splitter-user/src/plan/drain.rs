@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::service::resplit;
-use super::{Draft, known};
+use super::{Draft, known, ways};
 use crate::api::types::{ApiError, DrainTarget};
 use crate::model::{Backend, OnTimeout};
 use crate::state::{Drain, Out, ServiceState};
@@ -54,8 +54,15 @@ pub fn take_out(
         DrainTarget::Track(track) => {
             check_track(service, track)?;
             service.drained_tracks.insert(track.clone(), record);
-            if service.shares().is_ok() {
-                return resplit(&before, service);
+            let open = service.shares().is_ok();
+            if open {
+                resplit(&before, service)?;
+            }
+            for text in ways::drain_warnings(&before.spec, track) {
+                draft.warn(name, text);
+            }
+            if open {
+                return Ok(());
             }
             // Nobody is left to take its slots: it keeps them, and its new flows find no backend.
             let answer = service.spec.no_backend.name();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::api::types::ApiError;
 use crate::model::{MAX_TRACKS, Service};
-use crate::state::{Anchor, ServiceState, Split, UNPLACED};
+use crate::state::{Anchor, ServiceState, Split, Steering, UNPLACED};
 use crate::table::split::allocate;
 
 /// A service that is new.
@@ -18,6 +18,7 @@ pub fn create(spec: Service) -> Result<ServiceState, ApiError> {
             slots: Arc::new(placeholder),
             affinity: spec.affinity.clone(),
             salt: spec.salt().to_owned(),
+            steering: Steering::of(&spec, &numbers, &BTreeMap::new()),
             table: UNPLACED,
         },
         spec,
@@ -76,10 +77,11 @@ pub fn resplit(before: &ServiceState, after: &mut ServiceState) -> Result<(), Ap
         slots: Arc::new(slots),
         affinity: after.spec.affinity.clone(),
         salt: after.spec.salt().to_owned(),
+        steering: Steering::of(&after.spec, &after.numbers, &after.drained_tracks),
         table: UNPLACED,
     };
     if split.same_as(&before.split) {
-        after.split = before.split.clone();
+        after.split = before.split.clone().steered(split.steering);
         forget_numbers(after);
         return Ok(());
     }
@@ -95,6 +97,8 @@ pub fn anchor_of(service: &ServiceState) -> Anchor {
         generation: service.generation,
         split: service.split.clone(),
         weights: service.weights(),
+        routes: service.spec.routes.clone(),
+        fallback: service.spec.fallback.clone(),
         drained: service.drained_tracks.clone(),
     }
 }
@@ -106,9 +110,13 @@ fn forget_numbers(service: &mut ServiceState) {
         .anchor
         .as_ref()
         .map(|anchor| anchor.split.slots.counts());
+    let steering = service.anchor.as_ref().map(|anchor| &anchor.split.steering);
     let spec = &service.spec;
     service.numbers.retain(|name, number| {
         let owns = |counts: &[u32; MAX_TRACKS]| counts[usize::from(*number)] > 0;
-        spec.track(name).is_some() || owns(&current) || before.as_ref().is_some_and(owns)
+        spec.track(name).is_some()
+            || owns(&current)
+            || before.as_ref().is_some_and(owns)
+            || steering.is_some_and(|steering| steering.uses(*number))
     });
 }

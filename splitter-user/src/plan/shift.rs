@@ -3,9 +3,9 @@
 use super::Draft;
 use super::service::{anchor_of, resplit};
 use crate::api::types::{ApiError, Target};
-use crate::model::Weight;
+use crate::model::{Weight, family_of};
 use crate::share::{self, ShareError, parse_assignment};
-use crate::state::ServiceState;
+use crate::state::{Anchor, ServiceState, Steering};
 
 /// Shifts weights.
 pub fn set_weight(
@@ -89,7 +89,8 @@ pub fn undo(draft: &mut Draft<'_>, target: &Target) -> Result<(), ApiError> {
             )));
         };
         for (track, number) in &before.numbers {
-            let owns = anchor.split.slots.counts()[usize::from(*number)] > 0;
+            let owns = anchor.split.slots.counts()[usize::from(*number)] > 0
+                || anchor.split.steering.routes.lead_to(*number);
             if owns
                 && before
                     .spec
@@ -111,12 +112,18 @@ pub fn undo(draft: &mut Draft<'_>, target: &Target) -> Result<(), ApiError> {
             // It came from a name that is another one now.
             service.spec.affinity.salt = Some(anchor.split.salt.clone());
         }
+        let left_out = ways_back(service, &anchor);
         serves_all_families(service)?;
         service.drained_tracks = anchor.drained.clone();
         service
             .drained_tracks
             .retain(|track, _| before.spec.track(track).is_some());
-        service.split = anchor.split.clone();
+        // The preview, and what cannot come back, stay as they are today: then the table is another one.
+        service.split = anchor.split.clone().steered(Steering::of(
+            &service.spec,
+            &service.numbers,
+            &service.drained_tracks,
+        ));
         service.anchor = Some(anchor_of(&before));
         let again: Vec<String> = service
             .drained_tracks
@@ -124,6 +131,9 @@ pub fn undo(draft: &mut Draft<'_>, target: &Target) -> Result<(), ApiError> {
             .filter(|track| !before.drained_tracks.contains_key(*track))
             .cloned()
             .collect();
+        for text in left_out {
+            draft.warn(&name, text);
+        }
         for track in again {
             draft.warn(
                 &name,
@@ -135,6 +145,45 @@ pub fn undo(draft: &mut Draft<'_>, target: &Target) -> Result<(), ApiError> {
         }
     }
     Ok(())
+}
+
+/// Brings back the routes and the fallback of a split, as far as today's tracks and listeners have room for
+/// them. Says what is left out.
+fn ways_back(service: &mut ServiceState, anchor: &Anchor) -> Vec<String> {
+    let mut left_out = Vec::new();
+    let families = service.spec.families_of_listeners();
+    service.spec.routes = anchor.routes.clone();
+    for route in &mut service.spec.routes {
+        route.sources.retain(|source| {
+            let stays = families.contains(&family_of(source));
+            if !stays {
+                left_out.push(format!(
+                    "the route of {source} to {} does not come back: no listener of its family is left",
+                    route.track
+                ));
+            }
+            stays
+        });
+    }
+    let spec = &service.spec;
+    let known = |track: &str| spec.track(track).is_some();
+    // A route to a track that was removed had nobody to lead to it, or undo would be refused.
+    let (routes, fallback) = (
+        spec.routes
+            .iter()
+            .filter(|route| !route.sources.is_empty() && known(&route.track)),
+        anchor.fallback.as_deref().filter(|track| known(track)),
+    );
+    let (routes, fallback) = (routes.cloned().collect(), fallback.map(str::to_owned));
+    if fallback != anchor.fallback {
+        left_out.push(format!(
+            "the fallback of the split that is back, track {}, has been removed: there is none now",
+            anchor.fallback.as_deref().unwrap_or_default()
+        ));
+    }
+    service.spec.routes = routes;
+    service.spec.fallback = fallback;
+    left_out
 }
 
 /// Weights for every track of today: the anchor's, 0 for those it did not know.

@@ -9,7 +9,8 @@ use splitter_ebpf::abi::{Affinity as Covers, SplitHeader};
 use splitter_ebpf::hash::derive;
 use splitter_ebpf::wire::{Family, WireAddress};
 
-use crate::model::{Affinity, AffinityKey, OnTimeout, Service, Weight};
+use super::{Ids, Steering};
+use crate::model::{Affinity, AffinityKey, Listener, OnTimeout, Route, Service, Weight};
 use crate::share::{self, ShareError};
 use crate::table::split::{Share, Slots};
 
@@ -25,25 +26,50 @@ pub struct Split {
     pub affinity: Affinity,
     /// What the hash is keyed with beside the host's secret.
     pub salt: String,
+    /// Where flows go that do not go by their slot.
+    pub steering: Steering,
     /// Which of the service's four tables holds it.
     pub table: u8,
 }
 
 impl Split {
-    /// Whether both send every flow to the same track.
+    /// Whether both send every flow of a client to the same track.
     #[must_use]
     pub fn same_as(&self, other: &Self) -> bool {
         // The salt in the affinity is what was written; the one beside it is what counts.
         let covers = |split: &Self| {
             let affinity = &split.affinity;
-            (affinity.key, affinity.prefix_v4, affinity.prefix_v6)
+            let prefixes = (affinity.prefix_v4, affinity.prefix_v6);
+            (affinity.key, affinity.backend, prefixes)
         };
-        self.slots == other.slots && self.salt == other.salt && covers(self) == covers(other)
+        self.slots == other.slots
+            && self.salt == other.salt
+            && covers(self) == covers(other)
+            && self.steering.same_for_clients(&other.steering)
     }
 
-    /// How the table is entered, for a host with this secret.
+    /// The same split with other ways beside its slots: in another table, if those differ.
     #[must_use]
-    pub fn header(&self, secret: &[u8; 32]) -> SplitHeader {
+    pub fn steered(mut self, steering: Steering) -> Self {
+        if self.steering != steering {
+            self.steering = steering;
+            self.table = UNPLACED;
+        }
+        self
+    }
+
+    /// How the table is entered, for a host with this secret and these numbers of listeners.
+    #[must_use]
+    pub fn header(&self, secret: &[u8; 32], listeners: &Ids<Listener>) -> SplitHeader {
+        let cell = |track: Option<u8>| track.map_or(0, |number| number + 1);
+        let preview = self.steering.preview.as_ref();
+        let mut flags = 0;
+        if !self.steering.routes.is_empty() {
+            flags |= SplitHeader::ROUTES;
+        }
+        if self.affinity.backend == AffinityKey::ClientIp {
+            flags |= SplitHeader::BACKEND_BY_CLIENT;
+        }
         SplitHeader {
             split_key: derive(secret, "split", &self.salt),
             track_key: derive(secret, "track", ""),
@@ -53,7 +79,12 @@ impl Split {
                 AffinityKey::Flow => Covers::Flow,
                 AffinityKey::ClientIp => Covers::ClientIp,
             } as u32,
-            reserved: 0,
+            fallback: cell(self.steering.fallback),
+            preview: cell(preview.and_then(|preview| preview.track)),
+            preview_listener: preview
+                .and_then(|preview| listeners.get(&preview.listener))
+                .unwrap_or(0),
+            flags,
         }
     }
 }
@@ -67,6 +98,10 @@ pub struct Anchor {
     pub split: Split,
     /// The weights that were desired then.
     pub weights: Vec<(String, Weight)>,
+    /// The routes that were desired then.
+    pub routes: Vec<Route>,
+    /// The fallback that was desired then.
+    pub fallback: Option<String>,
     /// The tracks that were drained then.
     pub drained: BTreeMap<String, Drain>,
 }
@@ -247,7 +282,7 @@ impl ServiceState {
                 .collect::<Vec<_>>()
         };
         self.numbers == other.numbers
-            && self.spec.listeners == other.spec.listeners
+            && self.spec.dialled().eq(other.spec.dialled())
             && self
                 .drained_backends
                 .keys()
@@ -256,7 +291,8 @@ impl ServiceState {
             && tracks(self) == tracks(other)
     }
 
-    /// A short name for the split.
+    /// A short name for everything that decides who goes where: the same wherever the same clients meet the
+    /// same tracks, given the same secret, and another one wherever some do not.
     #[must_use]
     pub fn digest(&self) -> String {
         let names: Vec<(u8, &str)> = self
@@ -264,6 +300,44 @@ impl ServiceState {
             .iter()
             .map(|(name, number)| (*number, name.as_str()))
             .collect();
-        crate::table::digest::digest(&self.split.slots, &names)
+        let Split {
+            slots,
+            affinity,
+            salt,
+            steering,
+            table: _,
+        } = &self.split;
+        let name_of = |number: u8| {
+            let known = names.iter().find(|(known, _)| *known == number);
+            known.map_or("", |(_, name)| *name)
+        };
+        let mut parts = vec![
+            format!("salt={salt}"),
+            format!("key={}", affinity.key.name()),
+        ];
+        if affinity.key == AffinityKey::ClientIp {
+            let (v4, v6) = (affinity.prefix_v4, affinity.prefix_v6);
+            parts.push(format!("prefix={v4},{v6}"));
+            parts.push(format!("backend={}", affinity.backend.name()));
+        }
+        parts.extend(
+            steering
+                .routes
+                .iter()
+                .map(|(start, track)| format!("route={start},{}", track.map_or("", name_of))),
+        );
+        parts.extend(
+            steering
+                .fallback
+                .map(|track| format!("fallback={}", name_of(track))),
+        );
+        parts.extend(steering.preview.as_ref().map(|preview| {
+            format!(
+                "preview={},{}",
+                preview.listener,
+                preview.track.map_or("", name_of)
+            )
+        }));
+        crate::table::digest::digest(slots, &names, &parts)
     }
 }

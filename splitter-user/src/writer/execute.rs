@@ -287,7 +287,8 @@ impl<D: DataPlane + 'static> Writer<D> {
                 continue;
             };
             if !self.plane.tables().has_service(id) {
-                self.plane.install_services(&[self.tables_for(id, after)])?;
+                let tables = self.tables_for(id, after, &plan.next);
+                self.plane.install_services(&[tables])?;
             }
             let kept = self.world.services.get(name).is_some_and(|before| {
                 let anchored = before
@@ -297,13 +298,20 @@ impl<D: DataPlane + 'static> Writer<D> {
                 before.split == after.split || anchored
             });
             if !kept {
-                let header = after.split.header(&self.secret);
+                let header = after.split.header(&self.secret, &plan.next.listener_ids);
                 self.plane.tables().write_split(
                     id,
                     after.split.table,
                     &header,
                     after.split.slots.as_bytes(),
                 )?;
+                let routes = &after.split.steering.routes;
+                if !routes.is_empty() {
+                    let table = after.split.table;
+                    self.plane
+                        .tables()
+                        .write_routes(id, table, &routes.table())?;
+                }
             }
             row.table[usize::from(id)] = after.split.table;
         }
@@ -506,7 +514,7 @@ fn owners(world: &World) -> BTreeMap<u16, u16> {
         let Some(service_id) = world.service_ids.get(name) else {
             continue;
         };
-        for listener in &service.spec.listeners {
+        for listener in service.spec.dialled() {
             if let Some(id) = world.listener_ids.get(listener) {
                 owners.insert(id, service_id);
             }

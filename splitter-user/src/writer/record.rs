@@ -7,8 +7,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::WriterError;
-use crate::model::{Affinity, FlowTimes, Listener, Service, Weight};
-use crate::state::{Anchor, BackendKey, Closing, Drain, IdState, Ids, ServiceState, Split, World};
+use crate::model::{Affinity, FlowTimes, Listener, Route, Service, Weight};
+use crate::state::{
+    Anchor, BackendKey, Closing, Drain, IdState, Ids, ServiceState, Split, Steering, World,
+};
 use crate::store::{AnchorRecord, IdRecord, ServiceRecord, Slots as Blob};
 use crate::table::split::Slots;
 
@@ -22,6 +24,8 @@ struct Beside {
     closings: BTreeMap<String, Closing>,
     affinity: Affinity,
     salt: String,
+    #[serde(default)]
+    steering: Steering,
 }
 
 /// What is kept beside an anchor's slots.
@@ -31,6 +35,12 @@ struct BesideAnchor {
     drained: BTreeMap<String, Drain>,
     affinity: Affinity,
     salt: String,
+    #[serde(default)]
+    steering: Steering,
+    #[serde(default)]
+    routes: Vec<Route>,
+    #[serde(default)]
+    fallback: Option<String>,
 }
 
 /// What is kept of a listener's number.
@@ -69,6 +79,7 @@ pub(super) fn service(service: &ServiceState, id: u16) -> ServiceRecord {
         closings: service.closings.clone(),
         affinity: service.split.affinity.clone(),
         salt: service.split.salt.clone(),
+        steering: service.split.steering.clone(),
     };
     let anchors = service.anchor.iter().map(|anchor| AnchorRecord {
         generation: anchor.generation,
@@ -79,6 +90,9 @@ pub(super) fn service(service: &ServiceState, id: u16) -> ServiceRecord {
             drained: anchor.drained.clone(),
             affinity: anchor.split.affinity.clone(),
             salt: anchor.split.salt.clone(),
+            steering: anchor.split.steering.clone(),
+            routes: anchor.routes.clone(),
+            fallback: anchor.fallback.clone(),
         }),
     });
     ServiceRecord {
@@ -116,9 +130,12 @@ pub(super) fn read_service(record: &ServiceRecord) -> Result<ServiceState, Write
                     slots: Arc::new(slots(&anchor.slots)?),
                     affinity: kept.affinity,
                     salt: kept.salt,
+                    steering: kept.steering,
                     table: anchor.index,
                 },
                 weights: kept.weights,
+                routes: kept.routes,
+                fallback: kept.fallback,
                 drained: kept.drained,
             })
         }
@@ -138,6 +155,7 @@ pub(super) fn read_service(record: &ServiceRecord) -> Result<ServiceState, Write
             slots: Arc::new(slots(&record.current)?),
             affinity: beside.affinity,
             salt: beside.salt,
+            steering: beside.steering,
             table: record.current_index,
         },
         anchor,

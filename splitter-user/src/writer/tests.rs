@@ -523,6 +523,7 @@ fn the_first_flows_of_a_change_outlive_a_scan_that_began_before_it() {
 }
 
 mod closing;
+mod explained;
 mod faults;
 mod modes;
 mod steps;

@@ -1,6 +1,7 @@
 //! Paths and handlers. All of them are under `/v1`.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +22,8 @@ use super::{MAX_BODY, REQUEST_TIME};
 use crate::api::Agent;
 use crate::api::types::{
     Actor, ApiError, ChangeReply, ChangeRequest, Command, DrainTarget, DrainView, ErrorCode,
-    FindingList, FlowFilter, FlowList, MAX_FLOW_LIMIT, ServiceDocument, ServiceList, StatusView,
+    ExplainQuery, Explanation, FindingList, FlowFilter, FlowList, MAX_FLOW_LIMIT, ServiceDocument,
+    ServiceList, StatusView, Which,
 };
 
 /// Largest YAML of one `apply`.
@@ -51,6 +53,8 @@ pub fn router<A: Agent>(agent: Arc<A>, stop: CancellationToken) -> Router {
         .route("/v1/services", get(services::<A>))
         .route("/v1/services/{name}", get(service::<A>))
         .route("/v1/services/{name}/drain", get(drain::<A>))
+        .route("/v1/services/{name}/which", get(which::<A>))
+        .route("/v1/explain", get(explain::<A>))
         .route("/v1/flows", get(flows::<A>))
         .route("/v1/status", get(status::<A>))
         .route("/v1/export", get(export::<A>))
@@ -123,6 +127,30 @@ async fn drain<A: Agent>(
             () = shared.stop.cancelled() => {}
         }
     }
+}
+
+async fn explain<A: Agent>(
+    State(shared): State<Shared<A>>,
+    query: Result<Query<ExplainQuery>, QueryRejection>,
+) -> Result<Json<Explanation>, Refusal> {
+    let Query(query) = query?;
+    Ok(Json(shared.agent.explain(query).await?))
+}
+
+/// Whose track is asked for.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WhichQuery {
+    client: IpAddr,
+}
+
+async fn which<A: Agent>(
+    State(shared): State<Shared<A>>,
+    Path(name): Path<String>,
+    query: Result<Query<WhichQuery>, QueryRejection>,
+) -> Result<Json<Which>, Refusal> {
+    let Query(query) = query?;
+    Ok(Json(shared.agent.which(query.client, &name).await?))
 }
 
 async fn flows<A: Agent>(

@@ -107,7 +107,7 @@ async fn wrong_usage_is_exit_1_and_reaches_nobody() {
 #[tokio::test]
 async fn verbs_and_flags_of_later_versions_say_so() {
     let running = Running::start(Fake::default());
-    let verbs = "start pause resume promote skip goto approve reject abort retry analysis plan explain which history audit freeze \
+    let verbs = "start pause resume promote skip goto approve reject abort retry analysis plan history audit freeze \
                  unfreeze completions events top capture import diff lint";
     for verb in verbs.split_whitespace() {
         let ran = ctl(&running.socket, &format!("{verb} web --full -o json 5")).await;

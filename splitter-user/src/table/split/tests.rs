@@ -130,7 +130,7 @@ fn the_table_never_changes_between_versions() {
     let two = table(None, &[95, 0, 5]);
     let three = table(Some(&two), &[50, 20, 30]);
     let four = table(Some(&three), &[0, 40, 35, 25]);
-    let digests = [&two, &three, &four].map(|slots| digest(slots, &names));
+    let digests = [&two, &three, &four].map(|slots| digest(slots, &names, &[]));
     assert_eq!(
         digests,
         ["2b2bc554c0eb6f21", "eef5473e4090ae89", "d6fae89b9eaacf9b"]
@@ -267,6 +267,6 @@ proptest! {
         let renumbered: BTreeMap<u8, &str> =
             plain.iter().map(|(n, name)| (numbers[usize::from(*n)], *name)).collect();
         let renumbered: Vec<(u8, &str)> = renumbered.into_iter().collect();
-        prop_assert_eq!(digest(&one, &plain), digest(&other, &renumbered));
+        prop_assert_eq!(digest(&one, &plain, &[]), digest(&other, &renumbered, &[]));
     }
 }
