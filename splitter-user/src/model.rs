@@ -19,7 +19,7 @@ pub use place::{At, FlowTime, Place, Problem};
 pub use route::{Preview, Route, family_of};
 pub use service::{Affinity, AffinityKey, DrainPolicy, FlowTimes, OnTimeout, Service};
 pub use time::show_time;
-pub use track::{Backend, Track};
+pub use track::{Backend, Curve, SlowStart, Track};
 pub(crate) use validate::unusable;
 pub use validate::{is_label, validate_limits, validate_service, validate_set};
 pub use weight::{Weight, WeightError};

@@ -3,6 +3,7 @@
 mod apply;
 mod drain;
 mod leave;
+mod ramp;
 mod service;
 mod shift;
 mod ways;
@@ -15,6 +16,7 @@ use crate::state::{Out, ServiceState, World};
 use drain::Wish;
 
 pub use drain::find_backend;
+pub use ramp::step_of;
 
 /// What a command comes to.
 #[derive(Debug, Clone)]
@@ -62,7 +64,11 @@ pub fn plan(
     match command {
         Command::Apply { yaml, origin } => apply::apply(&mut draft, yaml, origin)?,
         Command::Delete { service, now } => apply::delete(&mut draft, service, *now)?,
-        Command::SetWeight { target, weights } => shift::set_weight(&mut draft, target, weights)?,
+        Command::SetWeight {
+            target,
+            weights,
+            ramp,
+        } => shift::set_weight(&mut draft, target, weights, *ramp)?,
         Command::Cutover {
             target,
             to,
@@ -125,6 +131,9 @@ pub fn plan(
         match (before, after) {
             (before, Some(after)) if before != Some(&*after) => {
                 after.generation = before.map_or(1, |before| before.generation + 1);
+                if let Some(before) = before {
+                    after.warm_up(before, now);
+                }
                 plan.touched.push(name.clone());
             }
             (Some(_), None) => plan.deleted.push(name.clone()),
@@ -277,6 +286,13 @@ fn change(
     warnings: Vec<String>,
 ) -> Change {
     let weights = |service: Option<&ServiceState>| service.map(in_force).unwrap_or_default();
+    let here = |service: &ServiceState| {
+        let weights = service.weights_of_slots().into_iter();
+        weights
+            .map(|(name, weight)| (name, weight.to_string()))
+            .collect()
+    };
+    let ramping = before.filter(|service| service.ramp.is_some());
     let moved = match (before, after) {
         (Some(before), Some(after)) => {
             crate::table::split::moved(&before.split.slots, &after.split.slots)
@@ -286,7 +302,7 @@ fn change(
     Change {
         service: name.to_owned(),
         generation: after.or(before).map_or(0, |service| service.generation),
-        before: weights(before),
+        before: ramping.map_or_else(|| weights(before), here),
         after: weights(after),
         flip_nanoseconds: None,
         dry_run: false,

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 pub use ids::{IdState, Ids, IdsFull};
-pub use service::{Anchor, Closing, Drain, Ending, Out, ServiceState, Split, UNPLACED};
+pub use service::{Anchor, Closing, Drain, Ending, Out, Ramp, ServiceState, Split, UNPLACED};
 pub use steering::{Preview, Steering};
 
 use crate::model::{self, FlowTimes, Listener, Mode};

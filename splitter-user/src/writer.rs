@@ -11,6 +11,7 @@ mod explain;
 mod grace;
 mod observe;
 mod pools;
+mod ramp;
 mod record;
 mod recover;
 mod scan;
@@ -219,6 +220,7 @@ pub struct Writer<D> {
     leftover: Option<u64>,
     /// The journal does not say which numbers are in use: the last attempt failed.
     numbers_due: bool,
+    ramps: ramp::Ramps,
     /// A flip after which something is to be tidied up, once packets in flight are done.
     tidy_after: Option<u64>,
     scan: scan::Scan,

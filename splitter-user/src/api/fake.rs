@@ -30,6 +30,8 @@ pub struct Fake {
     pub looked: Mutex<u32>,
     /// Taken one by one; the last one stays.
     pub statuses: Mutex<VecDeque<StatusView>>,
+    /// Taken one by one, as the ramp of the service; then there is none.
+    pub ramps: Mutex<VecDeque<RampView>>,
     /// Given for every change.
     pub changes: Mutex<Vec<Change>>,
     /// The agent's own checks.
@@ -50,6 +52,7 @@ impl Default for Fake {
             drains: Mutex::new([drain(DrainState::Drained, 0)].into()),
             looked: Mutex::default(),
             statuses: Mutex::new([status(Phase::Steady)].into()),
+            ramps: Mutex::default(),
             changes: Mutex::new(vec![change("web")]),
             findings: Mutex::new(vec![Finding::passed("interface eth0", "XDP native")]),
             delay: Mutex::default(),
@@ -93,7 +96,10 @@ impl Agent for Fake {
 
     async fn services(&self, name: Option<&str>) -> Result<Vec<ServiceView>, ApiError> {
         match name {
-            None | Some("web") => self.answer(vec![service()]),
+            None | Some("web") => {
+                let ramp = self.ramps.lock().unwrap().pop_front();
+                self.answer(vec![ServiceView { ramp, ..service() }])
+            }
             Some(name) => Err(ApiError::not_found(format!(
                 "there is no service {name:?}; there is: web"
             ))),
@@ -354,6 +360,7 @@ pub fn service() -> ServiceView {
             track: "green".to_owned(),
             reason: Some("staff".to_owned()),
         }],
+        ramp: None,
         tracks: vec![
             track("blue", "1.8.2", "95", 62_259, None, "198.18.2.11"),
             track("green", "1.9.0", "5", 3_277, Some("4.98"), "2001:db8:2::21"),

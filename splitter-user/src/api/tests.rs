@@ -61,7 +61,7 @@ async fn a_service_has_the_fields_that_the_contract_names() {
         "name": "web", "labels": {"team": "pay"}, "generation": 42, "undoGeneration": 41, "state": "ready", "release": "shop",
         "mode": "dnat", "noBackend": "drop", "affinity": {"key": "clientIP", "backend": "flow", "prefix": {"v4": 24, "v6": 56}, "salt": "shop"}, "digest": "9f86d081",
         "fallback": "blue", "preview": {"vip": "198.18.1.101", "port": 80, "protocol": "tcp", "track": "green"},
-        "routes": [{"source": ["198.18.9.0/24"], "track": "green", "reason": "staff"}], "unpinned": 3,
+        "routes": [{"source": ["198.18.9.0/24"], "track": "green", "reason": "staff"}], "ramp": null, "unpinned": 3,
         "listeners": [{"vip": "198.18.1.100", "port": 80, "protocol": "tcp"}],
         "tracks": [
             {"name": "blue", "version": "1.8.2", "state": "ready", "weight": "95", "slots": 62259,
@@ -241,6 +241,7 @@ async fn every_command_survives_the_way_to_the_agent() {
         Command::SetWeight {
             target: target(),
             weights: vec![("green".to_owned(), "0.5%".to_owned())],
+            ramp: None,
         },
         Command::Cutover {
             target: Target::Release("shop".to_owned()),

@@ -25,7 +25,7 @@ pub use finding::{Finding, FindingList};
 pub use flow::{DEFAULT_FLOW_LIMIT, FlowFilter, FlowList, FlowState, FlowView, MAX_FLOW_LIMIT};
 pub use service::{
     AffinityView, BackendView, Health, LifeState, ListenerView, Observed, PrefixView, PreviewView,
-    RouteView, ServiceDocument, ServiceList, ServiceView, TrackView,
+    RampView, RouteView, ServiceDocument, ServiceList, ServiceView, TrackView,
 };
 pub use status::{
     AgentView, Condition, ConditionKind, ConditionStatus, FlowTableView, InterfaceView, LimitsView,

@@ -43,6 +43,7 @@ fn describe(service: &ServiceView, paint: Paint) -> String {
     let undo = service
         .undo_generation
         .map_or_else(|| "none".to_owned(), |generation| generation.to_string());
+    let ramp = service.ramp.as_ref();
     let fields = [
         ("Service", service.name.clone()),
         ("State", service.state.as_str().to_owned()),
@@ -64,6 +65,10 @@ fn describe(service: &ServiceView, paint: Paint) -> String {
         ("Affinity", affinity_text(&service.affinity)),
         ("Digest", service.digest.clone()),
         ("Listeners", listeners.join(", ")),
+        (
+            "Ramp",
+            ramp.map_or_else(|| "-".to_owned(), super::set_weight::progress),
+        ),
         ("Preview", preview_text(service)),
         ("Fallback", or_dash(service.fallback.as_deref()).to_owned()),
         (

@@ -31,7 +31,6 @@ const VERBS: &[(&str, &[&str])] = &[
 const FLAGS: &[(&str, &str, ArgAction)] = &[
     ("apply", "diff", ArgAction::SetTrue),
     ("apply", "prune", ArgAction::SetTrue),
-    ("set-weight", "ramp", ArgAction::Set),
     ("cutover", "to-generation", ArgAction::Set),
     ("undo", "to-generation", ArgAction::Set),
     ("flows", "top", ArgAction::SetTrue),

@@ -55,6 +55,8 @@ pub enum Place {
     Version(usize),
     /// The weight of a track.
     Weight(usize),
+    /// `slowStart.duration` of a track.
+    SlowStart(usize),
     /// All backends of a track.
     Backends(usize),
     /// One backend of a track.
@@ -109,9 +111,11 @@ impl Place {
             Self::Route(_) => Self::Routes,
             Self::RouteTrack(r) | Self::RouteSource(r, _) => Self::Route(r),
             Self::Track(_) => Self::Tracks,
-            Self::TrackName(t) | Self::Version(t) | Self::Weight(t) | Self::Backends(t) => {
-                Self::Track(t)
-            }
+            Self::TrackName(t)
+            | Self::Version(t)
+            | Self::Weight(t)
+            | Self::SlowStart(t)
+            | Self::Backends(t) => Self::Track(t),
             Self::Backend(t, _) => Self::Backends(t),
             Self::Address(t, b) | Self::BackendPort(t, b) | Self::BackendWeight(t, b) => {
                 Self::Backend(t, b)
@@ -149,6 +153,7 @@ impl fmt::Display for Place {
             Self::TrackName(t) => write!(f, "spec.tracks[{t}].name"),
             Self::Version(t) => write!(f, "spec.tracks[{t}].version"),
             Self::Weight(t) => write!(f, "spec.tracks[{t}].weight"),
+            Self::SlowStart(t) => write!(f, "spec.tracks[{t}].slowStart.duration"),
             Self::Backends(t) => write!(f, "spec.tracks[{t}].backends"),
             Self::Backend(t, b) => write!(f, "spec.tracks[{t}].backends[{b}]"),
             Self::Address(t, b) => write!(f, "spec.tracks[{t}].backends[{b}].address"),

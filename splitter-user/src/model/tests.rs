@@ -37,6 +37,7 @@ fn track(name: &str, share: &str, backends: Vec<Backend>) -> Track {
         name: name.to_owned(),
         version: None,
         weight: weight(share),
+        slow_start: None,
         backends,
     }
 }

@@ -139,6 +139,13 @@ fn times(service: &Service, problems: &mut Problems<'_>) {
     ] {
         time_within(Place::Flow(time), value, week, "7d", problems);
     }
+    let hour = Duration::from_secs(3_600);
+    for (index, track) in service.tracks.iter().enumerate() {
+        if let Some(slow_start) = &track.slow_start {
+            let place = Place::SlowStart(index);
+            time_within(place, slow_start.duration, hour, "1h", problems);
+        }
+    }
     let month = Duration::from_secs(30 * 24 * 3_600);
     time_within(
         Place::DrainTimeout,

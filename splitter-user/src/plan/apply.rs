@@ -39,7 +39,10 @@ pub fn apply(draft: &mut Draft<'_>, yaml: &str, origin: &str) -> Result<(), ApiE
     Ok(())
 }
 
-fn update(before: &ServiceState, spec: crate::model::Service) -> Result<ServiceState, ApiError> {
+pub(super) fn update(
+    before: &ServiceState,
+    spec: crate::model::Service,
+) -> Result<ServiceState, ApiError> {
     let mut after = before.clone();
     after.numbers = number_tracks(&spec, &before.numbers, before.anchor.as_ref())?;
     after

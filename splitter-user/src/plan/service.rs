@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::api::types::ApiError;
-use crate::model::{MAX_TRACKS, Service};
+use crate::model::{MAX_TRACKS, Service, Weight};
 use crate::state::{Anchor, ServiceState, Split, Steering, UNPLACED};
 use crate::table::split::allocate;
 
@@ -27,6 +27,8 @@ pub fn create(spec: Service) -> Result<ServiceState, ApiError> {
         drained_tracks: BTreeMap::new(),
         drained_backends: BTreeMap::new(),
         closings: BTreeMap::new(),
+        warming: BTreeMap::new(),
+        ramp: None,
         anchor: None,
     };
     let shares = service
@@ -68,11 +70,20 @@ pub fn number_tracks(
 /// Recomputes the split of a service whose weights, drains or affinity changed. What was in force
 /// before becomes what undo goes back to, if the split is another one.
 pub fn resplit(before: &ServiceState, after: &mut ServiceState) -> Result<(), ApiError> {
+    // A ramp goes on if its next step leads to the same goal.
+    let goes_on = after.ramp.is_some() && desires_alike(before, after);
+    if !goes_on {
+        after.ramp = None;
+    }
     let shares = after
         .shares()
         .map_err(|error| ApiError::refused(format!("service {}: {error}", after.spec.name)))?;
-    let slots = allocate(Some(&before.split.slots), &shares)
-        .map_err(|error| ApiError::refused(error.to_string()))?;
+    let slots = if goes_on {
+        before.split.slots.as_ref().clone()
+    } else {
+        allocate(Some(&before.split.slots), &shares)
+            .map_err(|error| ApiError::refused(error.to_string()))?
+    };
     let split = Split {
         slots: Arc::new(slots),
         affinity: after.spec.affinity.clone(),
@@ -91,12 +102,25 @@ pub fn resplit(before: &ServiceState, after: &mut ServiceState) -> Result<(), Ap
     Ok(())
 }
 
-/// What undo will find.
+/// Whether both desire the same parts for the same tracks.
+fn desires_alike(one: &ServiceState, other: &ServiceState) -> bool {
+    let weighted = |service: &ServiceState| -> BTreeMap<String, Weight> {
+        let weights = service.weights().into_iter();
+        weights.filter(|(_, weight)| !weight.is_zero()).collect()
+    };
+    weighted(one) == weighted(other) && one.drained() == other.drained()
+}
+
+/// What undo will find. Of a ramp that is on its way, what it has come to.
 pub fn anchor_of(service: &ServiceState) -> Anchor {
+    let weights = match &service.ramp {
+        Some(_) => service.weights_of_slots(),
+        None => service.weights(),
+    };
     Anchor {
         generation: service.generation,
         split: service.split.clone(),
-        weights: service.weights(),
+        weights,
         routes: service.spec.routes.clone(),
         fallback: service.spec.fallback.clone(),
         drained: service.drained_tracks.clone(),
@@ -104,7 +128,7 @@ pub fn anchor_of(service: &ServiceState) -> Anchor {
 }
 
 /// Drops the numbers of tracks that neither the spec nor any slot needs.
-fn forget_numbers(service: &mut ServiceState) {
+pub fn forget_numbers(service: &mut ServiceState) {
     let current = service.split.slots.counts();
     let before = service
         .anchor

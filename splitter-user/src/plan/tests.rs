@@ -1,5 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod properties;
+mod ramps;
 mod ways;
 
 use super::*;

@@ -6,8 +6,8 @@ use serde::Serialize;
 use serde_saphyr::{DoubleQuoted, FlowMap, FlowSeq, SerializeError};
 
 use crate::model::{
-    Affinity, AffinityKey, Backend, Listener, Mode, NoBackend, Preview, Protocol, Route, Service,
-    Track, show_time,
+    Affinity, AffinityKey, Backend, Curve, Listener, Mode, NoBackend, Preview, Protocol, Route,
+    Service, Track, show_time,
 };
 
 /// Writes services as YAML, one document each.
@@ -111,8 +111,16 @@ struct TrackOut<'s> {
     version: Option<&'s str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     weight: Option<String>,
+    #[serde(rename = "slowStart", skip_serializing_if = "Option::is_none")]
+    slow_start: Option<FlowMap<SlowStartOut>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     backends: Vec<FlowMap<BackendOut>>,
+}
+
+#[derive(Serialize)]
+struct SlowStartOut {
+    duration: String,
+    curve: Curve,
 }
 
 #[derive(Serialize)]
@@ -223,6 +231,12 @@ fn track(track: &Track) -> TrackOut<'_> {
         name: &track.name,
         version: track.version.as_deref(),
         weight: track.weight.map(|weight| format!("{weight}%")),
+        slow_start: track.slow_start.map(|slow_start| {
+            FlowMap(SlowStartOut {
+                duration: show_time(slow_start.duration),
+                curve: slow_start.curve,
+            })
+        }),
         backends: track.backends.iter().map(backend).collect(),
     }
 }

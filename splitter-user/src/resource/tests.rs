@@ -30,6 +30,7 @@ spec:
     - name: green
       version: "1.9.0"
       weight: 5%
+      slowStart: {duration: 60s, curve: linear}
       backends: [{address: 198.18.2.21, port: 80}, {address: "2001:db8:2::21", port: 80}]
   fallback: blue
   preview: {vip: 198.18.1.101, port: 80, protocol: tcp, track: green}

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use splitter_ebpf::abi::{Affinity as Covers, SplitHeader};
@@ -10,8 +11,11 @@ use splitter_ebpf::hash::derive;
 use splitter_ebpf::wire::{Family, WireAddress};
 
 use super::{Ids, Steering};
-use crate::model::{Affinity, AffinityKey, Listener, OnTimeout, Route, Service, Weight};
+use crate::model::{
+    Affinity, AffinityKey, Backend, Listener, OnTimeout, Route, Service, Track, Weight,
+};
 use crate::share::{self, ShareError};
+use crate::table::slow_start;
 use crate::table::split::{Share, Slots};
 
 /// Instead of a table's number: the writer has not placed this split yet.
@@ -106,6 +110,25 @@ pub struct Anchor {
     pub drained: BTreeMap<String, Drain>,
 }
 
+/// A ramp in progress: the split goes from the slots that it had to those of the desired weights.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ramp {
+    /// Slots by track number when it began.
+    pub start: [u32; crate::model::MAX_TRACKS],
+    /// How long it takes, in milliseconds.
+    pub duration_ms: u64,
+    /// How much of that has passed while an agent ran.
+    pub done_ms: u64,
+}
+
+impl Ramp {
+    /// What is left of its time.
+    #[must_use]
+    pub const fn left(&self) -> Duration {
+        Duration::from_millis(self.duration_ms.saturating_sub(self.done_ms))
+    }
+}
+
 /// How an operator took a track or a backend out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -194,6 +217,11 @@ pub struct ServiceState {
     pub drained_backends: BTreeMap<(IpAddr, u16), Drain>,
     /// Tracks that a change has left and whose flows are closed, by name.
     pub closings: BTreeMap<String, Closing>,
+    /// Backends that became ready a while ago, with the port that is written (0: none is), and when;
+    /// milliseconds since 1970. Those whose slow start is over stay here until the next change.
+    pub warming: BTreeMap<(IpAddr, u16), u64>,
+    /// Slots are on their way to where the desired weights have them.
+    pub ramp: Option<Ramp>,
     /// The split in force.
     pub split: Split,
     /// What undo goes back to.
@@ -271,6 +299,53 @@ impl ServiceState {
         drained.filter(|track| self.is_closed(track)).collect()
     }
 
+    /// Notes which backends have become ready since `before`: those of tracks with a slow start come in slowly.
+    pub fn warm_up(&mut self, before: &Self, now: u64) {
+        let mut warming = BTreeMap::new();
+        for track in &self.spec.tracks {
+            let Some(slow_start) = &track.slow_start else {
+                continue;
+            };
+            let served = before.spec.track(&track.name);
+            for backend in &track.backends {
+                let key = (backend.address, backend.port.unwrap_or(0));
+                let was_there = served.is_some_and(|served| {
+                    served
+                        .backends
+                        .iter()
+                        .any(|other| (other.address, other.port.unwrap_or(0)) == key)
+                });
+                if self.drained_backends.contains_key(&key) {
+                    continue;
+                }
+                let since = if was_there && !before.drained_backends.contains_key(&key) {
+                    self.warming.get(&key).copied()
+                } else {
+                    Some(now)
+                };
+                let is_over = |since: &u64| slow_start.duration <= elapsed(*since, now);
+                if let Some(since) = since.filter(|since| !is_over(since)) {
+                    warming.insert(key, since);
+                }
+            }
+        }
+        self.warming = warming;
+    }
+
+    /// The part of its weight that a backend of a track has at `now`, in thousandths.
+    #[must_use]
+    pub fn part_of(&self, track: &Track, backend: &Backend, now: u64) -> u32 {
+        let since = self
+            .warming
+            .get(&(backend.address, backend.port.unwrap_or(0)));
+        match (since, &track.slow_start) {
+            (Some(since), Some(slow_start)) => {
+                slow_start::part(elapsed(*since, now), slow_start.duration, slow_start.curve)
+            }
+            _ => slow_start::WHOLE,
+        }
+    }
+
     /// Whether both have the same listeners and backends, and the same of them take new flows: they
     /// differ in nothing but splits.
     #[must_use]
@@ -288,6 +363,7 @@ impl ServiceState {
                 .keys()
                 .eq(other.drained_backends.keys())
             && self.closed() == other.closed()
+            && self.warming == other.warming
             && tracks(self) == tracks(other)
     }
 
@@ -340,4 +416,11 @@ impl ServiceState {
         }));
         crate::table::digest::digest(slots, &names, &parts)
     }
+}
+
+/// The time from one moment to a later one, both in milliseconds since 1970. A clock that was set back ends
+/// what was begun by it, rather than stop it until then.
+fn elapsed(since: u64, now: u64) -> Duration {
+    now.checked_sub(since)
+        .map_or(Duration::MAX, Duration::from_millis)
 }

@@ -18,14 +18,18 @@ pub(super) fn apply(connection: &Connection, change: &Prepared) -> rusqlite::Res
     }
     for service in &change.services {
         put_service(connection, service)?;
-        put_history(connection, change.sequence, service, &audit)?;
+        if !change.audit.is_step() {
+            put_history(connection, change.sequence, service, &audit)?;
+        }
     }
     for id in &change.ids {
         put_id(connection, id)?;
     }
-    connection
-        .prepare_cached("INSERT INTO audit(body) VALUES (?1)")?
-        .execute([audit])?;
+    if !change.audit.is_step() {
+        connection
+            .prepare_cached("INSERT INTO audit(body) VALUES (?1)")?
+            .execute([audit])?;
+    }
     Ok(())
 }
 

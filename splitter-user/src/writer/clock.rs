@@ -86,6 +86,9 @@ mod tests {
         let drain = Drain {
             since: 10_000,
             deadline: 70_000,
+            out: crate::state::Out::Draining,
+            on_timeout: crate::model::OnTimeout::Keep,
+            spread: 0,
             unpinned_before: 0,
         };
         let at = |now| {

@@ -145,6 +145,7 @@ impl<D: DataPlane + 'static> Writer<D> {
         if self.vlans_due {
             self.write_vlan_devices();
         }
+        self.warm(super::now_ms());
         self.judge_flow_table();
         self.judge_nat();
         self.judge_backends();
@@ -155,6 +156,25 @@ impl<D: DataPlane + 'static> Writer<D> {
             tracing::warn!(%error, "cannot tidy the journal");
         }
         Ok(())
+    }
+
+    /// Lets backends in slow start take what their time gives them: their tracks' tables are made anew.
+    pub(super) fn warm(&mut self, now: u64) {
+        if self
+            .world
+            .services
+            .values()
+            .all(|service| service.warming.is_empty())
+        {
+            return;
+        }
+        let mut wanted = super::sync::tracks(&self.world, now);
+        // Tables come and go with changes alone.
+        wanted.retain(|index, members| !members.is_empty() && self.tracks.contains_key(index));
+        if let Err(error) = self.sync_tracks(&wanted) {
+            tracing::warn!(%error, "a slow start stands still; all tables are written again");
+            self.resync = true;
+        }
     }
 
     /// Whether every track that new flows go to has a backend for them.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::WriterError;
 use crate::model::{Affinity, FlowTimes, Listener, Route, Service, Weight};
 use crate::state::{
-    Anchor, BackendKey, Closing, Drain, IdState, Ids, ServiceState, Split, Steering, World,
+    Anchor, BackendKey, Closing, Drain, IdState, Ids, Ramp, ServiceState, Split, Steering, World,
 };
 use crate::store::{AnchorRecord, IdRecord, ServiceRecord, Slots as Blob};
 use crate::table::split::Slots;
@@ -26,6 +26,10 @@ struct Beside {
     salt: String,
     #[serde(default)]
     steering: Steering,
+    #[serde(default)]
+    warming: Vec<(IpAddr, u16, u64)>,
+    #[serde(default)]
+    ramp: Option<Ramp>,
 }
 
 /// What is kept beside an anchor's slots.
@@ -80,6 +84,12 @@ pub(super) fn service(service: &ServiceState, id: u16) -> ServiceRecord {
         affinity: service.split.affinity.clone(),
         salt: service.split.salt.clone(),
         steering: service.split.steering.clone(),
+        warming: service
+            .warming
+            .iter()
+            .map(|((address, port), since)| (*address, *port, *since))
+            .collect(),
+        ramp: service.ramp.clone(),
     };
     let anchors = service.anchor.iter().map(|anchor| AnchorRecord {
         generation: anchor.generation,
@@ -151,6 +161,12 @@ pub(super) fn read_service(record: &ServiceRecord) -> Result<ServiceState, Write
             .map(|(a, p, drain)| ((a, p), drain))
             .collect(),
         closings: beside.closings,
+        warming: beside
+            .warming
+            .into_iter()
+            .map(|(address, port, since)| ((address, port), since))
+            .collect(),
+        ramp: beside.ramp,
         split: Split {
             slots: Arc::new(slots(&record.current)?),
             affinity: beside.affinity,

@@ -55,6 +55,7 @@ impl<D: DataPlane + 'static> Writer<D> {
             resync: false,
             leftover: None,
             numbers_due: false,
+            ramps: super::ramp::Ramps::default(),
             tidy_after: None,
             observe: observe::Observations::default(),
             conditions: BTreeMap::new(),
@@ -229,7 +230,7 @@ impl<D: DataPlane + 'static> Writer<D> {
                 self.plane.tables().write_listener(id, record);
             }
         }
-        self.sync_tracks(&sync::tracks(&world))?;
+        self.sync_tracks(&sync::tracks(&world, super::now_ms()))?;
         self.sync_endpoints(&sync::endpoints(&world), true)?;
         let mut row = if adopted {
             *self.plane.tables().row(selector.row())

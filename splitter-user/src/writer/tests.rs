@@ -182,6 +182,7 @@ fn a_restart_finds_the_same_slots_and_generation() {
         Command::SetWeight {
             target: target(),
             weights,
+            ramp: None,
         },
     );
     let (digest, generation) = (
@@ -526,4 +527,5 @@ mod closing;
 mod explained;
 mod faults;
 mod modes;
+mod ramps;
 mod steps;

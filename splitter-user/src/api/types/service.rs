@@ -42,6 +42,9 @@ pub struct ServiceView {
     /// Ways before the weights; the first that matches wins.
     #[serde(default)]
     pub routes: Vec<RouteView>,
+    /// Slots are on their way to the desired weights; null when they are there.
+    #[serde(default)]
+    pub ramp: Option<RampView>,
     /// In the resource's order.
     pub tracks: Vec<TrackView>,
     /// New flows that could not be pinned, since the agent began to count.
@@ -73,6 +76,18 @@ pub struct PrefixView {
     pub v4: u8,
     /// Of an IPv6 address, 0 to 128.
     pub v6: u8,
+}
+
+/// A ramp on its way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RampView {
+    /// Slots that it moves in all.
+    pub slots: u32,
+    /// Slots that it has moved.
+    pub moved: u32,
+    /// Seconds until its end, if the agent goes on.
+    pub remaining_seconds: u64,
 }
 
 /// A route, as the resource has it.

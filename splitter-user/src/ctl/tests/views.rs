@@ -175,6 +175,7 @@ No backend: drop
 Affinity:   clientIP (/24, /56), backend flow, salt shop
 Digest:     9f86d081
 Listeners:  198.18.1.100:80/tcp
+Ramp:       -
 Preview:    198.18.1.101:80/tcp -> green
 Fallback:   blue
 Unpinned:   3 new flows could not be pinned

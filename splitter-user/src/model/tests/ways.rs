@@ -104,6 +104,23 @@ fn a_backend_endpoint_answers_for_its_listeners_and_the_preview() {
 }
 
 #[test]
+fn a_slow_start_takes_from_a_second_to_an_hour() {
+    for (seconds, fine) in [(0, false), (1, true), (3_600, true), (3_601, false)] {
+        let mut service = service("web");
+        service.tracks[1].slow_start = Some(SlowStart {
+            duration: Duration::from_secs(seconds),
+            curve: Curve::Linear,
+        });
+        let problems = validate_service(&service);
+        assert_eq!(problems.is_empty(), fine, "{seconds}: {problems:?}");
+        assert!(
+            fine || problems[0].at[0].place == Place::SlowStart(1),
+            "{problems:?}"
+        );
+    }
+}
+
+#[test]
 fn a_backend_by_client_wants_its_track_by_client() {
     let (place, text) = problem(|service| service.affinity.backend = AffinityKey::ClientIp);
     assert_eq!(place, Place::AffinityBackend);

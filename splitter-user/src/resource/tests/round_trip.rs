@@ -12,8 +12,8 @@ use proptest::prelude::*;
 use super::super::{parse, render};
 use super::FULL;
 use crate::model::{
-    Affinity, AffinityKey, Backend, DrainPolicy, FlowTimes, Listener, Mode, NoBackend, OnTimeout,
-    Preview, Protocol, Route, Service, Track, Weight, validate_set,
+    Affinity, AffinityKey, Backend, Curve, DrainPolicy, FlowTimes, Listener, Mode, NoBackend,
+    OnTimeout, Preview, Protocol, Route, Service, SlowStart, Track, Weight, validate_set,
 };
 
 const EXPORTED: &str = r#"apiVersion: splitter/v1
@@ -43,6 +43,7 @@ spec:
   - name: green
     version: "1.9.0"
     weight: 5%
+    slowStart: {duration: 1m, curve: linear}
     backends:
     - {address: "198.18.2.21", port: 80, weight: 1}
     - {address: "2001:db8:2::21", port: 80, weight: 1}
@@ -171,7 +172,8 @@ fn tracks() -> impl Strategy<Value = Vec<Track>> {
             all.map(backend).collect::<Vec<_>>()
         })
     };
-    let track = move |t: u8| (prop::option::of(text(60)), backends(t));
+    let slow_start = || prop::option::of(seconds(3_600));
+    let track = move |t: u8| (prop::option::of(text(60)), slow_start(), backends(t));
     (1..=8_u8, any::<bool>()).prop_flat_map(move |(count, weighted)| {
         (0..count)
             .map(track)
@@ -179,10 +181,15 @@ fn tracks() -> impl Strategy<Value = Vec<Track>> {
             .prop_map(move |tracks| {
                 let first = 100_000 - 1_001 * (u32::from(count) - 1);
                 let weight = |t: usize| Weight::from_millis(if t == 0 { first } else { 1_001 });
-                let track = |(t, (version, backends))| Track {
+                type Parts = (Option<String>, Option<Duration>, Vec<Backend>);
+                let track = |(t, (version, slow_start, backends)): (usize, Parts)| Track {
                     name: format!("track-{t}"),
                     version,
                     weight: weighted.then(|| weight(t).unwrap()),
+                    slow_start: slow_start.map(|duration| SlowStart {
+                        duration,
+                        curve: Curve::Linear,
+                    }),
                     backends,
                 };
                 tracks.into_iter().enumerate().map(track).collect()

@@ -139,6 +139,8 @@ fn without_a_backend_the_fallback_or_what_becomes_of_it_is_said() {
             service: "web".into(),
             what,
             timeout: None,
+            on_timeout: None,
+            spread: None,
         },
     );
     // Once packets that were in flight are done.
@@ -218,10 +220,17 @@ fn which_names_the_very_weight_at_which_the_client_moves() {
                 Command::SetWeight {
                     target: target(),
                     weights,
+                    ramp: None,
                 },
             );
             let met = writer.which(client, "web").unwrap().track;
-            run(writer, Command::Undo { target: target() });
+            run(
+                writer,
+                Command::Undo {
+                    target: target(),
+                    existing: Existing::Keep,
+                },
+            );
             met
         };
         assert_eq!(met(&mut writer, &moves.at), moves.to);

@@ -1,9 +1,9 @@
 //! What decides who goes where, as the API shows it.
 
 use super::listener_view;
-use crate::api::types::{AffinityView, PrefixView, PreviewView, RouteView};
+use crate::api::types::{AffinityView, PrefixView, PreviewView, RampView, RouteView};
 use crate::model::{Preview, Route};
-use crate::state::Split;
+use crate::state::{ServiceState, Split};
 
 pub(super) fn affinity(split: &Split) -> AffinityView {
     let affinity = &split.affinity;
@@ -31,4 +31,14 @@ pub(super) fn route(route: &Route) -> RouteView {
         track: route.track.clone(),
         reason: route.reason.clone(),
     }
+}
+
+pub(super) fn ramp(service: &ServiceState) -> Option<RampView> {
+    let ramp = service.ramp.as_ref()?;
+    let (slots, moved) = service.ramp_slots().ok().flatten()?;
+    Some(RampView {
+        slots,
+        moved,
+        remaining_seconds: ramp.left().as_secs(),
+    })
 }
