@@ -7,6 +7,7 @@ mod backend;
 mod control;
 mod endpoint;
 mod flows;
+mod routes;
 mod split;
 
 pub use backend::{
@@ -19,10 +20,11 @@ pub use endpoint::{Binding, Endpoint, EndpointKind, Listener, Pair, Reply};
 pub use flows::{
     Bucket, ColdKey, FragmentKey, FragmentPath, Pending, Reverse, Translation, Victim,
 };
+pub use routes::{ROUTE_SOURCES, ROUTE_SPANS, Routes};
 pub use split::{Affinity, SplitHeader, SplitTable, TrackTable, track_table_index};
 
 /// Version of everything in this module. Pinned maps of another version are not adopted.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// Cells of a service's split table.
 pub const SLOTS: usize = 65_536;

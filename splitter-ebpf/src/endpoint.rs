@@ -215,16 +215,20 @@ impl FlowTuple {
     /// The slot of an IPv4 flow, and the entry of a track table that it takes.
     ///
     /// Disjoint bits of one pseudo-random value know nothing of each other, so one hash of the whole
-    /// tuple serves for both. A slot that goes by the client's address alone has a hash of its own.
+    /// tuple serves for both. A slot that goes by the client's address alone has a hash of its own, and
+    /// so has a backend that does: two services with one salt, whose clients meet one version, deal them
+    /// to their backends as they like.
     #[must_use]
     #[inline(always)]
     pub fn place_v4(&self, header: &SplitHeader) -> (u16, u32) {
         if header.affinity == Affinity::ClientIp as u32 {
-            let client = siphash13(
-                header.split_key,
-                [(self.client.0[0] & header.mask_v4) as u64],
-            );
-            return (client as u16, entry(self.hash_v4(header.track_key)));
+            let client = [(self.client.0[0] & header.mask_v4) as u64];
+            let within = if header.flags & SplitHeader::BACKEND_BY_CLIENT == 0 {
+                self.hash_v4(header.track_key)
+            } else {
+                siphash13(header.track_key, client)
+            };
+            return (siphash13(header.split_key, client) as u16, entry(within));
         }
         let hash = self.hash_v4(header.split_key);
         (hash as u16, entry(hash))
@@ -237,8 +241,13 @@ impl FlowTuple {
         if header.affinity == Affinity::ClientIp as u32 {
             let [a, b] = self.client.halves();
             let [c, d] = header.mask_v6.halves();
-            let client = siphash13(header.split_key, [a & c, b & d]);
-            return (client as u16, entry(self.hash_v6(header.track_key)));
+            let client = [a & c, b & d];
+            let within = if header.flags & SplitHeader::BACKEND_BY_CLIENT == 0 {
+                self.hash_v6(header.track_key)
+            } else {
+                siphash13(header.track_key, client)
+            };
+            return (siphash13(header.split_key, client) as u16, entry(within));
         }
         let hash = self.hash_v6(header.split_key);
         (hash as u16, entry(hash))

@@ -8,6 +8,7 @@
 pub mod abi;
 pub mod answer;
 pub mod checksum;
+pub mod choice;
 pub mod decap;
 #[cfg(feature = "bench")]
 pub mod drive;

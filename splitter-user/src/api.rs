@@ -9,11 +9,10 @@ pub mod server;
 pub mod types;
 
 use std::future::Future;
+use std::net::IpAddr;
 
 use types::{
-    Actor, ApiError, AuditFilter, AuditList, Change, ChangeRequest, DiffRequest, DiffView,
-    DrainTarget, DrainView, Finding, FlowFilter, FlowList, FreezeRequest, FreezeView,
-    HistoryFilter, HistoryList, ServiceView, StatusView,
+    Actor, ApiError, AuditFilter, AuditList, Change, ChangeRequest, DiffRequest, DiffView, DrainTarget, DrainView, ExplainQuery, Explanation, Finding, FlowFilter, FlowList, FreezeRequest, FreezeView, HistoryFilter, HistoryList, ServiceView, StatusView, Which,
 };
 
 /// Something that a caller's role does not cover.
@@ -39,6 +38,19 @@ pub trait Agent: Send + Sync + 'static {
 
     /// Pinned flows.
     fn flows(&self, filter: FlowFilter) -> impl Future<Output = Result<FlowList, ApiError>> + Send;
+
+    /// Where a packet would go at this moment, and why.
+    fn explain(
+        &self,
+        query: ExplainQuery,
+    ) -> impl Future<Output = Result<Explanation, ApiError>> + Send;
+
+    /// Which track the new flows of a client meet.
+    fn which(
+        &self,
+        client: IpAddr,
+        service: &str,
+    ) -> impl Future<Output = Result<Which, ApiError>> + Send;
 
     /// How the agent and its services stand.
     fn status(&self) -> impl Future<Output = Result<StatusView, ApiError>> + Send;

@@ -15,6 +15,7 @@ mod detach;
 mod diff;
 mod doctor;
 mod drain;
+mod explain;
 mod export;
 mod flows;
 mod format;
@@ -33,6 +34,7 @@ mod surroundings;
 mod undo;
 mod version;
 mod watch;
+mod which;
 
 use std::ffi::OsString;
 use std::io;
@@ -122,6 +124,8 @@ enum Verb {
     Audit(audit::Args),
     Freeze(freeze::Args),
     Unfreeze(freeze::UnfreezeArgs),
+    Explain(explain::Args),
+    Which(which::Args),
     Status(status::Args),
     Doctor(doctor::Args),
     BackendSetup(Box<backend_setup::Args>),
@@ -234,6 +238,8 @@ impl Verb {
             Self::Audit(args) => audit::run(args, session).await,
             Self::Freeze(args) => freeze::run(args, session).await,
             Self::Unfreeze(args) => freeze::unfreeze(args, session).await,
+            Self::Explain(args) => explain::run(args, session).await,
+            Self::Which(args) => which::run(args, session).await,
             Self::Status(args) => status::run(args, session).await,
             Self::Doctor(args) => doctor::run(args, session).await,
             Self::BackendSetup(args) => backend_setup::run(&args, session),

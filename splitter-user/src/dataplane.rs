@@ -13,13 +13,14 @@ pub mod memory;
 mod shape;
 mod sys;
 mod tables;
+mod trace;
 mod translated;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use splitter_ebpf::abi::{BackendCounters, SplitHeader, Verdicts, VlanDevice};
+use splitter_ebpf::abi::{BackendCounters, Routes, SplitHeader, Verdicts, VlanDevice};
 
 use crate::loader::Attached;
 use crate::table::split::Slots;
@@ -28,6 +29,7 @@ pub use endpoints::{EndpointError, EndpointTable};
 pub use ends::Ends;
 pub use sys::{detach_link, grace_period};
 pub use tables::{FlowSlot, Tables, WayBack};
+pub use trace::{Clock, Opening, Trace};
 
 /// What can go wrong between the agent and the data plane.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +69,8 @@ pub struct ServiceTables {
     pub service: u16,
     /// Tables: number, how it is entered, slots.
     pub tables: Vec<(u8, SplitHeader, Arc<Slots>)>,
+    /// What goes before the slots, by table, for those whose headers say that there is any.
+    pub routes: Vec<(u8, Box<Routes>)>,
 }
 
 /// The tables, and what only their owner can do with them.

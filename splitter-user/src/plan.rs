@@ -5,9 +5,11 @@ mod difference;
 mod drain;
 mod import;
 mod leave;
+mod ramp;
 mod service;
 mod shift;
 mod undo;
+mod ways;
 
 use std::collections::BTreeMap;
 
@@ -19,6 +21,7 @@ use drain::Wish;
 use apply::Reach;
 pub use difference::difference;
 pub use drain::find_backend;
+pub use ramp::step_of;
 
 /// What a command comes to.
 #[derive(Debug, Clone)]
@@ -79,7 +82,11 @@ pub fn plan(
             };
             apply::delete(&mut draft, service, reach)?;
         }
-        Command::SetWeight { target, weights } => shift::set_weight(&mut draft, target, weights)?,
+        Command::SetWeight {
+            target,
+            weights,
+            ramp,
+        } => shift::set_weight(&mut draft, target, weights, *ramp)?,
         Command::Cutover {
             target,
             to,
@@ -152,6 +159,9 @@ pub fn plan(
                 after.generation = before.map_or(1, |before| before.generation + 1);
                 if before.is_none_or(|before| !before.split.same_as(&after.split)) {
                     after.split_since = after.generation;
+                }
+                if let Some(before) = before {
+                    after.warm_up(before, now);
                 }
                 plan.touched.push(name.clone());
             }
@@ -307,6 +317,13 @@ fn change(
     warnings: Vec<String>,
 ) -> Change {
     let weights = |service: Option<&ServiceState>| service.map(in_force).unwrap_or_default();
+    let here = |service: &ServiceState| {
+        let weights = service.weights_of_slots().into_iter();
+        weights
+            .map(|(name, weight)| (name, weight.to_string()))
+            .collect()
+    };
+    let ramping = before.filter(|service| service.ramp.is_some());
     let moved = match (before, after) {
         (Some(before), Some(after)) => {
             crate::table::split::moved(&before.split.slots, &after.split.slots)
@@ -316,7 +333,7 @@ fn change(
     Change {
         service: name.to_owned(),
         generation: after.or(before).map_or(0, |service| service.generation),
-        before: weights(before),
+        before: ramping.map_or_else(|| weights(before), here),
         after: weights(after),
         flip_nanoseconds: None,
         dry_run: false,

@@ -12,6 +12,7 @@ mod places;
 mod service;
 mod track;
 mod tree;
+mod ways;
 
 use std::collections::BTreeMap;
 

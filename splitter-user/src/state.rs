@@ -6,6 +6,7 @@ mod freeze;
 mod ids;
 mod portable;
 mod service;
+mod steering;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -17,8 +18,9 @@ pub use freeze::Freeze;
 pub use ids::{IdState, Ids, IdsFull};
 pub use portable::{HostState, PortableError, hex, secret_from_hex};
 pub use service::{
-    ANCHORS, Anchor, Closing, Drain, Ending, Out, ServiceState, Split, SplitFate, UNPLACED,
+    ANCHORS, Anchor, Closing, Drain, Ending, Out, Ramp, ServiceState, Split, SplitFate, UNPLACED,
 };
+pub use steering::{Preview, Steering};
 
 use crate::model::{self, FlowTimes, Listener, Mode};
 
@@ -120,7 +122,7 @@ impl World {
     pub fn owner_of(&self, listener: &Listener) -> Option<&ServiceState> {
         self.services
             .values()
-            .find(|service| service.spec.listeners.contains(listener))
+            .find(|service| service.spec.dialled().any(|dialled| dialled == listener))
     }
 
     /// Whether a service was deleted and still has numbers.
@@ -217,8 +219,7 @@ impl World {
             listeners.extend(
                 service
                     .spec
-                    .listeners
-                    .iter()
+                    .dialled()
                     .map(|listener| (*listener, name.clone())),
             );
             for track in &service.spec.tracks {

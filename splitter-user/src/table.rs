@@ -4,4 +4,7 @@
 
 pub mod digest;
 pub mod maglev;
+pub mod ramp;
+pub mod route;
+pub mod slow_start;
 pub mod split;

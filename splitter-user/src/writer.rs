@@ -9,11 +9,13 @@ mod applied;
 mod clock;
 mod close;
 mod execute;
+mod explain;
 mod grace;
 mod import;
 mod observe;
 mod policy;
 mod pools;
+mod ramp;
 mod record;
 mod recover;
 mod scan;
@@ -30,9 +32,7 @@ use splitter_ebpf::abi::{ROWS, TABLES};
 use tokio::sync::{oneshot, watch};
 
 use crate::api::types::{
-    Actor, ApiError, AuditFilter, AuditList, Change, ChangeRequest, Condition, DiffRequest,
-    DiffView, DrainTarget, DrainView, FlowFilter, FlowList, FlowTableView, FreezeRequest,
-    FreezeView, HistoryFilter, HistoryList, LimitsView, ServiceStatus, ServiceView,
+    Actor, ApiError, AuditFilter, AuditList, Change, ChangeRequest, Condition, DiffRequest, DiffView, DrainTarget, DrainView, ExplainQuery, Explanation, FlowFilter, FlowList, FlowTableView, FreezeRequest, FreezeView, HistoryFilter, HistoryList, LimitsView, ServiceStatus, ServiceView, Which,
 };
 use crate::config::Nat;
 use crate::dataplane::{DataPlane, PlaneError};
@@ -65,6 +65,10 @@ pub enum Request {
     Services(Option<String>, Answer<Vec<ServiceView>>),
     /// Pinned flows.
     Flows(FlowFilter, Answer<FlowList>),
+    /// Where a packet would go, and why.
+    Explain(ExplainQuery, Answer<Explanation>),
+    /// Which track a client meets.
+    Which(IpAddr, String, Answer<Which>),
     /// How the data plane stands.
     Status(Answer<PlaneStatus>),
     /// Everything in force, as YAML.
@@ -234,6 +238,7 @@ pub struct Writer<D> {
     leftover: Option<u64>,
     /// The journal does not say which numbers are in use: the last attempt failed.
     numbers_due: bool,
+    ramps: ramp::Ramps,
     /// A flip after which something is to be tidied up, once packets in flight are done.
     tidy_after: Option<u64>,
     /// Changes are refused.
@@ -322,6 +327,10 @@ impl<D: DataPlane + 'static> Writer<D> {
                 drop(answer.send(self.service_views(name.as_deref())))
             }
             Request::Flows(filter, answer) => drop(answer.send(self.flow_list(&filter))),
+            Request::Explain(query, answer) => drop(answer.send(self.explain(&query))),
+            Request::Which(client, service, answer) => {
+                drop(answer.send(self.which(client, &service)))
+            }
             Request::Status(answer) => drop(answer.send(Ok(self.status()))),
             Request::Export(answer) => drop(answer.send(self.export())),
             Request::ExportState(service, actor, answer) => {

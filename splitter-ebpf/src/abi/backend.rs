@@ -136,8 +136,10 @@ pub struct BackendCounters {
     pub new_flows: u64,
     /// Packets that went to it without a pin.
     pub unpinned: u64,
+    /// Those of `new_flows` that the weights did not send there, but a route or the preview.
+    pub aside: u64,
 }
-assert_layout!(BackendCounters, 16, new_flows: 0, unpinned: 8);
+assert_layout!(BackendCounters, 24, new_flows: 0, unpinned: 8, aside: 16);
 
 /// A cell of a CPU's cache of next hops towards clients.
 #[repr(C)]

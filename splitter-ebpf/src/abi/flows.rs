@@ -186,8 +186,12 @@ pub struct Pending {
     pub entry: u32,
     /// The value of a flow of that name that is over, or 0.
     pub found: u64,
+    /// 0 if the weights chose its track, else 1.
+    pub aside: u32,
+    /// Always 0.
+    pub reserved: u32,
 }
-assert_layout!(Pending, 88, client: 0, vip: 16, client_port: 32, vip_port: 34, protocol: 36, flags: 37, listener: 38, family: 40, translation: 44, victim: 48, track_table: 72, entry: 76, found: 80);
+assert_layout!(Pending, 96, client: 0, vip: 16, client_port: 32, vip_port: 34, protocol: 36, flags: 37, listener: 38, family: 40, translation: 44, victim: 48, track_table: 72, entry: 76, found: 80, aside: 88, reserved: 92);
 
 /// The flow that a backend's packet to an address of this host belongs to: a CPU's own, from the function
 /// that finds it to those that send the packet on.

@@ -1,4 +1,4 @@
-use super::{MAGLEV, SLOTS, TRACKS, assert_layout};
+use super::{MAGLEV, Routes, SLOTS, TRACKS, assert_layout};
 use crate::hash::Key;
 use crate::wire::{Family, WireAddress};
 
@@ -26,10 +26,23 @@ pub struct SplitHeader {
     pub mask_v4: u32,
     /// An [`Affinity`] as its number.
     pub affinity: u32,
-    /// Always 0.
-    pub reserved: u64,
+    /// The number and 1 of the track that takes new flows when theirs has nobody; 0: none.
+    pub fallback: u8,
+    /// The number and 1 of the track that the preview leads to; 0: to nobody.
+    pub preview: u8,
+    /// The listener that is the preview; 0: none is.
+    pub preview_listener: u16,
+    /// [`SplitHeader::ROUTES`] and others.
+    pub flags: u32,
 }
-assert_layout!(SplitHeader, 64, split_key: 0, track_key: 16, mask_v6: 32, mask_v4: 48, affinity: 52, reserved: 56);
+assert_layout!(SplitHeader, 64, split_key: 0, track_key: 16, mask_v6: 32, mask_v4: 48, affinity: 52, fallback: 56, preview: 57, preview_listener: 58, flags: 60);
+
+impl SplitHeader {
+    /// There are [`Routes`] to ask before the weights.
+    pub const ROUTES: u32 = 1;
+    /// The backend within the track goes by the client's masked address too, with [`Affinity::ClientIp`].
+    pub const BACKEND_BY_CLIENT: u32 = 2;
+}
 
 /// One split table of a service.
 #[repr(C)]
@@ -39,8 +52,10 @@ pub struct SplitTable {
     pub header: SplitHeader,
     /// The track's number of each slot, below [`TRACKS`].
     pub slots: [u8; SLOTS],
+    /// What goes before the slots, if the header says that there is any.
+    pub routes: Routes,
 }
-assert_layout!(SplitTable, 65_600, header: 0, slots: 64);
+assert_layout!(SplitTable, 71_232, header: 0, slots: 64, routes: 65_600);
 
 /// A track's backends of one family: weighted Maglev over backend ids, 0 everywhere when no backend
 /// may take new flows.

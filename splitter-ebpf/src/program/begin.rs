@@ -118,7 +118,7 @@ pub extern "C" fn pin_pending(key: u64, buckets: u64, spread: u32, id: u32) -> u
     };
     let reason = match pin {
         Pin::Done => {
-            telemetry::count_new_flow(id);
+            telemetry::count_new_flow(id, flow.aside);
             return answer(id, Reason::NewFlow);
         }
         Pin::Existing(value) => return answer(value.backend(), Reason::Pinned),

@@ -3,9 +3,10 @@
 use super::maps::{BACKENDS, CONTROL, LISTENERS, PENDING, REPLIES, ROWS, SERVICES, SPLITS, TRACKS};
 use super::{family, flows, lookup, word};
 use splitter_ebpf::abi::{
-    Backend, Binding, Endpoint, MAGLEV, MAX_SERVICES, NoBackend, PAIRS, Pair, Pending, SLOTS,
-    Selector, TABLES, TRACKS as TRACK_LIMIT, track_table_index,
+    Backend, Binding, Endpoint, MAGLEV, MAX_SERVICES, NoBackend, PAIRS, Pair, Pending, Selector,
+    TABLES, track_table_index,
 };
+use splitter_ebpf::choice::Cause;
 use splitter_ebpf::endpoint::FlowTuple;
 use splitter_ebpf::verdict::Reason;
 use splitter_ebpf::wire::{Family, WirePort};
@@ -43,16 +44,12 @@ pub fn choose<const V6: bool>(flow: &mut Pending) -> Result<u64, Reason> {
         vip_port: flow.vip_port,
         protocol: flow.protocol,
     };
-    let (slot, entry) = if V6 {
-        tuple.place_v6(&split.header)
-    } else {
-        tuple.place_v4(&split.header)
-    };
-    let track = split.slots[slot as usize & (SLOTS - 1)] & (TRACK_LIMIT as u8 - 1);
-    let table = TRACKS
-        .get_value(track_table_index(service, track, family::<V6>()), &0)
-        .ok_or_else(|| nobody(service))?;
-    let id = table.backends[at(entry)];
+    let choice = split.choose::<V6>(&tuple, flow.listener);
+    flow.aside = (choice.cause as u8 != Cause::Weights as u8) as u32;
+    let (mut index, mut id) = member::<V6>(service, choice.track, choice.entry);
+    if id == 0 {
+        (index, id) = member::<V6>(service, choice.fallback, choice.entry);
+    }
     if id == 0 {
         return Err(nobody(service));
     }
@@ -60,9 +57,23 @@ pub fn choose<const V6: bool>(flow: &mut Pending) -> Result<u64, Reason> {
     if backend.flags & Backend::SHARED == 0 {
         return Ok(id.into());
     }
-    flow.track_table = track_table_index(service, track, family::<V6>());
-    flow.entry = entry;
+    flow.track_table = index;
+    flow.entry = choice.entry;
     Ok(id as u64 | SHARED)
+}
+
+/// The table of a track, which is given as its number and 1, and the backend in that entry of it; 0 if
+/// there is none.
+#[inline(always)]
+fn member<const V6: bool>(service: u16, track: u8, entry: u32) -> (u32, u16) {
+    if track == 0 {
+        return (0, 0);
+    }
+    let index = track_table_index(service, track - 1, family::<V6>());
+    match TRACKS.get_value(index, &0) {
+        Some(table) => (index, table.backends[at(entry)]),
+        None => (index, 0),
+    }
 }
 
 /// Beside a backend's id: its endpoint answers for several listeners.

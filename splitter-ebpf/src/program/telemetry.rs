@@ -13,12 +13,15 @@ pub fn count(reason: u8) {
     }
 }
 
-/// Counts a flow that was pinned to `backend`.
+/// Counts a flow that was pinned to `backend`; `aside` is 1 if it was not the weights that sent it there.
 #[inline(always)]
-pub fn count_new_flow(backend: u16) {
+pub fn count_new_flow(backend: u16, aside: u32) {
     if let Some(counters) = COUNTERS.get_ptr_mut(backend.into()) {
         // SAFETY: as above.
-        unsafe { (*counters).new_flows += 1 }
+        unsafe {
+            (*counters).new_flows += 1;
+            (*counters).aside += aside as u64;
+        }
     }
 }
 

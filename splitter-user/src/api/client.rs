@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,9 +10,7 @@ use reqwest::{RequestBuilder, Response, Url};
 use serde::de::DeserializeOwned;
 
 use super::types::{
-    ApiError, AuditFilter, AuditList, ChangeReply, ChangeRequest, DiffRequest, DiffView,
-    DrainTarget, DrainView, ErrorBody, ErrorCode, FindingList, FlowFilter, FlowList, FreezeRequest,
-    FreezeView, HistoryFilter, HistoryList, ServiceDocument, ServiceList, StatusView,
+    ApiError, AuditFilter, AuditList, ChangeReply, ChangeRequest, DiffRequest, DiffView, DrainTarget, DrainView, ErrorBody, ErrorCode, ExplainQuery, Explanation, FindingList, FlowFilter, FlowList, FreezeRequest, FreezeView, HistoryFilter, HistoryList, ServiceDocument, ServiceList, StatusView, Which,
 };
 
 /// Longer than the agent takes to say that it takes too long.
@@ -88,6 +87,31 @@ impl Client {
         url.query_pairs_mut()
             .append_pair("what", &what.to_string())
             .append_pair("waitSeconds", &wait.as_secs().to_string());
+        self.json(self.http.get(url)).await
+    }
+
+    /// Where a packet would go at this moment, and why.
+    ///
+    /// # Errors
+    /// What the agent answers, or that it does not.
+    pub async fn explain(&self, query: &ExplainQuery) -> Result<Explanation, ApiError> {
+        let mut url = url(&["explain"]);
+        url.query_pairs_mut()
+            .append_pair("client", &query.client.to_string())
+            .append_pair("to", &query.to.to_string())
+            .append_pair("protocol", &query.protocol);
+        self.json(self.http.get(url)).await
+    }
+
+    /// Which track the new flows of a client meet.
+    ///
+    /// # Errors
+    /// What the agent answers, or that it does not.
+    pub async fn which(&self, client: IpAddr, service: &str) -> Result<Which, ApiError> {
+        check_name(service)?;
+        let mut url = url(&["services", service, "which"]);
+        url.query_pairs_mut()
+            .append_pair("client", &client.to_string());
         self.json(self.http.get(url)).await
     }
 

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "test code")]
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -30,6 +31,8 @@ pub struct Fake {
     pub looked: Mutex<u32>,
     /// Taken one by one; the last one stays.
     pub statuses: Mutex<VecDeque<StatusView>>,
+    /// Taken one by one, as the ramp of the service; then there is none.
+    pub ramps: Mutex<VecDeque<RampView>>,
     /// Given for every change.
     pub changes: Mutex<Vec<Change>>,
     /// The agent's own checks.
@@ -54,6 +57,7 @@ impl Default for Fake {
             drains: Mutex::new([drain(DrainState::Drained, 0)].into()),
             looked: Mutex::default(),
             statuses: Mutex::new([status(Phase::Steady)].into()),
+            ramps: Mutex::default(),
             changes: Mutex::new(vec![change("web")]),
             findings: Mutex::new(vec![Finding::passed("interface eth0", "XDP native")]),
             denied: Mutex::default(),
@@ -99,7 +103,10 @@ impl Agent for Fake {
 
     async fn services(&self, name: Option<&str>) -> Result<Vec<ServiceView>, ApiError> {
         match name {
-            None | Some("web") => self.answer(vec![service()]),
+            None | Some("web") => {
+                let ramp = self.ramps.lock().unwrap().pop_front();
+                self.answer(vec![ServiceView { ramp, ..service() }])
+            }
             Some(name) => Err(ApiError::not_found(format!(
                 "there is no service {name:?}; there is: web"
             ))),
@@ -109,6 +116,44 @@ impl Agent for Fake {
     async fn flows(&self, filter: FlowFilter) -> Result<FlowList, ApiError> {
         *self.filter.lock().unwrap() = Some(filter);
         self.answer(flows())
+    }
+
+    async fn explain(&self, query: ExplainQuery) -> Result<Explanation, ApiError> {
+        self.answer(Explanation {
+            client: query.client,
+            to: ListenerView {
+                vip: query.to.ip(),
+                port: query.to.port(),
+                protocol: query.protocol,
+            },
+            verdict: "forward".to_owned(),
+            reason: "new_flow".to_owned(),
+            why: vec!["this client has slot 7, which belongs to track green".to_owned()],
+            service: Some("web".to_owned()),
+            pin: None,
+            slot: Some(7),
+            by: Some("weights".to_owned()),
+            track: Some("green".to_owned()),
+            fallback: false,
+            backend: Some("198.18.2.21:80".parse().unwrap()),
+        })
+    }
+
+    async fn which(&self, client: IpAddr, service: &str) -> Result<Which, ApiError> {
+        self.answer(Which {
+            client,
+            service: service.to_owned(),
+            generation: 42,
+            slot: 7,
+            by: "weights".to_owned(),
+            reason: None,
+            track: "blue".to_owned(),
+            backend: None,
+            moves: Some(Move {
+                to: "green".to_owned(),
+                at: "12.5".to_owned(),
+            }),
+        })
     }
 
     async fn status(&self) -> Result<StatusView, ApiError> {
@@ -461,10 +506,26 @@ pub fn service() -> ServiceView {
         no_backend: "drop".to_owned(),
         affinity: AffinityView {
             key: "clientIP".to_owned(),
+            backend: "flow".to_owned(),
+            prefix: PrefixView { v4: 24, v6: 56 },
             salt: "shop".to_owned(),
         },
         digest: "9f86d081".to_owned(),
         listeners: vec![listener()],
+        fallback: Some("blue".to_owned()),
+        preview: Some(PreviewView {
+            listener: ListenerView {
+                vip: "198.18.1.101".parse().unwrap(),
+                ..listener()
+            },
+            track: "green".to_owned(),
+        }),
+        routes: vec![RouteView {
+            source: vec!["198.18.9.0/24".parse().unwrap()],
+            track: "green".to_owned(),
+            reason: Some("staff".to_owned()),
+        }],
+        ramp: None,
         tracks: vec![
             track("blue", "1.8.2", "95", 62_259, None, "198.18.2.11"),
             track("green", "1.9.0", "5", 3_277, Some("4.98"), "2001:db8:2::21"),

@@ -59,7 +59,9 @@ async fn a_service_has_the_fields_that_the_contract_names() {
     assert_eq!(status, 200);
     let expected = json!({
         "name": "web", "labels": {"team": "pay"}, "generation": 42, "undoGeneration": 41, "anchors": [{"since": 39, "generation": 41, "weights": {"blue": "100", "green": "0"}}], "state": "ready", "release": "shop",
-        "mode": "dnat", "noBackend": "drop", "affinity": {"key": "clientIP", "salt": "shop"}, "digest": "9f86d081", "unpinned": 3,
+        "mode": "dnat", "noBackend": "drop", "affinity": {"key": "clientIP", "backend": "flow", "prefix": {"v4": 24, "v6": 56}, "salt": "shop"}, "digest": "9f86d081",
+        "fallback": "blue", "preview": {"vip": "198.18.1.101", "port": 80, "protocol": "tcp", "track": "green"},
+        "routes": [{"source": ["198.18.9.0/24"], "track": "green", "reason": "staff"}], "ramp": null, "unpinned": 3,
         "listeners": [{"vip": "198.18.1.100", "port": 80, "protocol": "tcp"}],
         "tracks": [
             {"name": "blue", "version": "1.8.2", "state": "ready", "weight": "95", "slots": 62259,
@@ -239,6 +241,7 @@ async fn every_command_survives_the_way_to_the_agent() {
         Command::SetWeight {
             target: target(),
             weights: vec![("green".to_owned(), "0.5%".to_owned())],
+            ramp: None,
         },
         Command::Cutover {
             target: Target::Release("shop".to_owned()),

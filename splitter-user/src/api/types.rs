@@ -8,6 +8,7 @@ mod change;
 mod diff;
 mod drain;
 mod error;
+mod explain;
 mod finding;
 mod flow;
 mod freeze;
@@ -23,6 +24,7 @@ pub use change::{Change, ChangeList, ChangeReply, ChangeRequest, Command, Existi
 pub use diff::{DiffAction, DiffRequest, DiffView, FieldDiff, ServiceDiff};
 pub use drain::{DrainState, DrainView};
 pub use error::{ApiError, ErrorBody, ErrorCode};
+pub use explain::{ExplainQuery, Explanation, Move, PinView, Which};
 pub use finding::{Finding, FindingList};
 pub use flow::{DEFAULT_FLOW_LIMIT, FlowFilter, FlowList, FlowState, FlowView, MAX_FLOW_LIMIT};
 pub use freeze::{FreezeRequest, FreezeView};
@@ -31,8 +33,7 @@ pub use history::{
     HistoryList, MAX_RECORDS, SplitFate, Weights, Who,
 };
 pub use service::{
-    AffinityView, AnchorView, BackendView, Health, LifeState, ListenerView, Observed,
-    ServiceDocument, ServiceList, ServiceView, TrackView,
+    AffinityView, AnchorView, BackendView, Health, LifeState, ListenerView, Observed, PrefixView, PreviewView, RampView, RouteView, ServiceDocument, ServiceList, ServiceView, TrackView,
 };
 pub use status::{
     AgentView, Condition, ConditionKind, ConditionStatus, FlowTableView, InterfaceView, LimitsView,

@@ -3,7 +3,7 @@ use super::format::{self, Detail, Paint, View, or_dash, percent, percent_of_slot
 use super::get::{address, observed};
 use super::{DONE, Outcome, Session};
 use crate::api::types::{
-    AnchorView, Condition, ConditionStatus, LifeState, ServiceDocument, ServiceView, TrackView,
+    AffinityView, AnchorView, Condition, ConditionStatus, LifeState, RouteView, ServiceDocument, ServiceView, TrackView,
 };
 
 /// Say everything about one resource
@@ -42,6 +42,7 @@ fn describe(service: &ServiceView, paint: Paint) -> String {
     let undo = service
         .undo_generation
         .map_or_else(|| "none".to_owned(), |generation| generation.to_string());
+    let ramp = service.ramp.as_ref();
     let fields = [
         ("Service", service.name.clone()),
         ("State", service.state.as_str().to_owned()),
@@ -60,12 +61,15 @@ fn describe(service: &ServiceView, paint: Paint) -> String {
         ("Release", or_dash(service.release.as_deref()).to_owned()),
         ("Mode", service.mode.clone()),
         ("No backend", service.no_backend.clone()),
-        (
-            "Affinity",
-            format!("{}, salt {}", service.affinity.key, service.affinity.salt),
-        ),
+        ("Affinity", affinity_text(&service.affinity)),
         ("Digest", service.digest.clone()),
         ("Listeners", listeners.join(", ")),
+        (
+            "Ramp",
+            ramp.map_or_else(|| "-".to_owned(), super::set_weight::progress),
+        ),
+        ("Preview", preview_text(service)),
+        ("Fallback", or_dash(service.fallback.as_deref()).to_owned()),
         (
             "Unpinned",
             format!("{} new flows could not be pinned", service.unpinned),
@@ -78,6 +82,7 @@ fn describe(service: &ServiceView, paint: Paint) -> String {
     for anchor in &service.anchors {
         text += &describe_anchor(anchor);
     }
+    text += &describe_routes(&service.routes);
     for track in &service.tracks {
         text += &describe_track(track, paint);
     }
@@ -99,6 +104,51 @@ fn describe_anchor(anchor: &AnchorView) -> String {
         "Anchor:",
         weights.join(", ")
     )
+}
+
+fn affinity_text(affinity: &AffinityView) -> String {
+    let AffinityView {
+        key,
+        backend,
+        prefix,
+        salt,
+    } = affinity;
+    if key == "flow" {
+        return format!("{key}, salt {salt}");
+    }
+    let (v4, v6) = (prefix.v4, prefix.v6);
+    format!("{key} (/{v4}, /{v6}), backend {backend}, salt {salt}")
+}
+
+fn preview_text(service: &ServiceView) -> String {
+    let preview = service.preview.as_ref();
+    preview.map_or_else(
+        || "-".to_owned(),
+        |preview| {
+            format!(
+                "{} -> {}",
+                format::listener(&preview.listener),
+                preview.track
+            )
+        },
+    )
+}
+
+/// Routes in their order, the first that matches wins.
+fn describe_routes(routes: &[RouteView]) -> String {
+    let mut text = String::new();
+    for (index, route) in routes.iter().enumerate() {
+        let source: Vec<String> = route.source.iter().map(ToString::to_string).collect();
+        let reason = route.reason.as_ref();
+        text += &format!(
+            "Route {}:    {} -> {}{}\n",
+            index + 1,
+            source.join(", "),
+            route.track,
+            reason.map_or_else(String::new, |reason| format!(" ({reason})"))
+        );
+    }
+    text
 }
 
 fn describe_track(track: &TrackView, paint: Paint) -> String {

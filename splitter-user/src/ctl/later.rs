@@ -4,10 +4,6 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 /// Verbs to come, with what brings them.
 const VERBS: &[(&str, &[&str])] = &[
-    (
-        "histories, policies and life of backends",
-        &["explain", "which"],
-    ),
     ("signals and health checks", &["events", "top", "capture"]),
     (
         "rollouts",
@@ -20,7 +16,6 @@ const VERBS: &[(&str, &[&str])] = &[
 
 /// Flags to come: verb, flag, and whether it takes a value.
 const FLAGS: &[(&str, &str, ArgAction)] = &[
-    ("set-weight", "ramp", ArgAction::Set),
     ("flows", "top", ArgAction::SetTrue),
     ("status", "top", ArgAction::SetTrue),
 ];

@@ -11,9 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::names::Names;
 use crate::api::types::{
-    Actor, AgentView, ApiError, AuditFilter, AuditList, Change, ChangeRequest, Command,
-    DiffRequest, DiffView, DrainTarget, DrainView, Finding, FlowFilter, FlowList, FreezeRequest,
-    FreezeView, HistoryFilter, HistoryList, InterfaceView, ServiceView, StatusView, XdpMode,
+    Actor, AgentView, ApiError, AuditFilter, AuditList, Change, ChangeRequest, Command, DiffRequest, DiffView, DrainTarget, DrainView, ExplainQuery, Explanation, Finding, FlowFilter, FlowList, FreezeRequest, FreezeView, HistoryFilter, HistoryList, InterfaceView, ServiceView, StatusView, Which, XdpMode,
 };
 use crate::api::{Agent, Denied};
 use crate::config::Config;
@@ -130,6 +128,18 @@ impl Agent for Daemon {
             .await
     }
 
+    async fn explain(&self, query: ExplainQuery) -> Result<Explanation, ApiError> {
+        self.writer
+            .ask(|answer| Request::Explain(query, answer))
+            .await
+    }
+
+    async fn which(&self, client: IpAddr, service: &str) -> Result<Which, ApiError> {
+        self.writer
+            .ask(|answer| Request::Which(client, service.to_owned(), answer))
+            .await
+    }
+
     async fn status(&self) -> Result<StatusView, ApiError> {
         let plane = self.writer.ask(Request::Status).await?;
         let there = interface::list().unwrap_or_default();
@@ -193,7 +203,10 @@ impl Agent for Daemon {
             .await?;
         let vips: BTreeSet<IpAddr> = services
             .iter()
-            .flat_map(|service| &service.listeners)
+            .flat_map(|service| {
+                let preview = service.preview.iter().map(|preview| &preview.listener);
+                service.listeners.iter().chain(preview)
+            })
             .map(|listener| listener.vip)
             .collect();
         let inputs = crate::doctor::Inputs {

@@ -194,6 +194,9 @@ impl DataPlane for Kernel {
             for (table, header, slots) in &set.tables {
                 super::tables::fill_split(&mapping, *table, header, slots.as_bytes());
             }
+            for (table, routes) in &set.routes {
+                super::tables::fill_routes(&mapping, *table, routes);
+            }
             fresh.push((set.service, map, mapping));
         }
         let keys: Vec<u32> = fresh.iter().map(|(id, ..)| u32::from(*id)).collect();
@@ -328,6 +331,7 @@ impl DataPlane for Kernel {
                 BackendCounters {
                     new_flows: sum.new_flows + cpu.new_flows,
                     unpinned: sum.unpinned + cpu.unpinned,
+                    aside: sum.aside + cpu.aside,
                 }
             }))
     }

@@ -69,6 +69,9 @@ impl DataPlane for Memory {
             for (table, header, slots) in &set.tables {
                 super::tables::fill_split(&maps, *table, header, slots.as_bytes());
             }
+            for (table, routes) in &set.routes {
+                super::tables::fill_routes(&maps, *table, routes);
+            }
             self.tables.splits.insert(set.service, maps);
         }
         Ok(())

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use splitter_ebpf::abi::{
     BUCKET_FLOWS, Backend, Binding, Bucket, ColdKey, Control, Hop, Listener, MAGLEV, Meta, NatPool,
-    Path, Reply, Row, SLOTS, Selector, ServiceWord, SplitHeader, SplitTable, TABLES, TrackTable,
-    Tunnel,
+    Path, Reply, Routes, Row, SLOTS, Selector, ServiceWord, SplitHeader, SplitTable, TABLES,
+    TrackTable, Tunnel,
 };
 use splitter_ebpf::flow::Value;
 
@@ -178,6 +178,38 @@ impl Tables {
         crate::crash::point();
         fill_split(maps, table, header, slots);
         Ok(())
+    }
+
+    /// Writes what goes before the slots of a split table that is not current.
+    ///
+    /// # Errors
+    /// [`PlaneError::NoService`].
+    pub fn write_routes(&self, service: u16, table: u8, routes: &Routes) -> Result<(), PlaneError> {
+        let maps = self
+            .splits
+            .get(&service)
+            .ok_or(PlaneError::NoService(service))?;
+        fill_routes(maps, table, routes);
+        Ok(())
+    }
+
+    /// A split table as a whole.
+    ///
+    /// # Errors
+    /// [`PlaneError::NoService`].
+    pub fn read_table(&self, service: u16, table: u8) -> Result<Box<SplitTable>, PlaneError> {
+        let maps = self
+            .splits
+            .get(&service)
+            .ok_or(PlaneError::NoService(service))?;
+        let source = maps.pointer(usize::from(table) & (TABLES - 1));
+        let mut copy = Box::<SplitTable>::new_uninit();
+        // SAFETY: only the agent's one writer changes tables, and it is the one that reads here; the copy
+        // fills the box, and any bytes are a table.
+        unsafe {
+            std::ptr::copy_nonoverlapping(source, copy.as_mut_ptr(), 1);
+            Ok(copy.assume_init())
+        }
     }
 
     /// A split table: how it is entered, and its slots.
@@ -467,6 +499,13 @@ pub(super) fn fill_split(
         (&raw mut (*target).header).write_volatile(*header);
         std::ptr::copy_nonoverlapping(slots.as_ptr(), (&raw mut (*target).slots).cast(), SLOTS);
     }
+}
+
+/// Fills what goes before the slots of a split table that nothing reads.
+pub(super) fn fill_routes(maps: &Mapping<SplitTable>, table: u8, routes: &Routes) {
+    let target = maps.pointer(usize::from(table) & (TABLES - 1));
+    // SAFETY: the table is not current, so nothing reads it; the place is valid for the whole value.
+    unsafe { std::ptr::copy_nonoverlapping(routes, &raw mut (*target).routes, 1) };
 }
 
 /// Fills a track table that nothing reads yet.

@@ -27,6 +27,24 @@ pub enum Place {
     PrefixV6,
     /// `affinity.salt`.
     Salt,
+    /// `affinity.backend`.
+    AffinityBackend,
+    /// `fallback`.
+    Fallback,
+    /// `preview`.
+    Preview,
+    /// The VIP of the preview.
+    PreviewVip,
+    /// The track of the preview.
+    PreviewTrack,
+    /// All its routes.
+    Routes,
+    /// One route.
+    Route(usize),
+    /// The track of a route.
+    RouteTrack(usize),
+    /// One network of a route.
+    RouteSource(usize, usize),
     /// All its tracks.
     Tracks,
     /// One track.
@@ -37,6 +55,8 @@ pub enum Place {
     Version(usize),
     /// The weight of a track.
     Weight(usize),
+    /// `slowStart.duration` of a track.
+    SlowStart(usize),
     /// All backends of a track.
     Backends(usize),
     /// One backend of a track.
@@ -87,10 +107,15 @@ impl Place {
             Self::Service => return None,
             Self::Vip(l) | Self::Port(l) => Self::Listener(l),
             Self::Listener(_) => Self::Listeners,
+            Self::PreviewVip | Self::PreviewTrack => Self::Preview,
+            Self::Route(_) => Self::Routes,
+            Self::RouteTrack(r) | Self::RouteSource(r, _) => Self::Route(r),
             Self::Track(_) => Self::Tracks,
-            Self::TrackName(t) | Self::Version(t) | Self::Weight(t) | Self::Backends(t) => {
-                Self::Track(t)
-            }
+            Self::TrackName(t)
+            | Self::Version(t)
+            | Self::Weight(t)
+            | Self::SlowStart(t)
+            | Self::Backends(t) => Self::Track(t),
             Self::Backend(t, _) => Self::Backends(t),
             Self::Address(t, b) | Self::BackendPort(t, b) | Self::BackendWeight(t, b) => {
                 Self::Backend(t, b)
@@ -114,11 +139,21 @@ impl fmt::Display for Place {
             Self::PrefixV4 => f.write_str("spec.affinity.prefix.v4"),
             Self::PrefixV6 => f.write_str("spec.affinity.prefix.v6"),
             Self::Salt => f.write_str("spec.affinity.salt"),
+            Self::AffinityBackend => f.write_str("spec.affinity.backend"),
+            Self::Fallback => f.write_str("spec.fallback"),
+            Self::Preview => f.write_str("spec.preview"),
+            Self::PreviewVip => f.write_str("spec.preview.vip"),
+            Self::PreviewTrack => f.write_str("spec.preview.track"),
+            Self::Routes => f.write_str("spec.routes"),
+            Self::Route(r) => write!(f, "spec.routes[{r}]"),
+            Self::RouteTrack(r) => write!(f, "spec.routes[{r}].track"),
+            Self::RouteSource(r, s) => write!(f, "spec.routes[{r}].match.source[{s}]"),
             Self::Tracks => f.write_str("spec.tracks"),
             Self::Track(t) => write!(f, "spec.tracks[{t}]"),
             Self::TrackName(t) => write!(f, "spec.tracks[{t}].name"),
             Self::Version(t) => write!(f, "spec.tracks[{t}].version"),
             Self::Weight(t) => write!(f, "spec.tracks[{t}].weight"),
+            Self::SlowStart(t) => write!(f, "spec.tracks[{t}].slowStart.duration"),
             Self::Backends(t) => write!(f, "spec.tracks[{t}].backends"),
             Self::Backend(t, b) => write!(f, "spec.tracks[{t}].backends[{b}]"),
             Self::Address(t, b) => write!(f, "spec.tracks[{t}].backends[{b}].address"),

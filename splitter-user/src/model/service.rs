@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Family, Listener, Mode, NoBackend, Track, Weight};
+use super::{Family, Listener, Mode, NoBackend, Preview, Route, Track, Weight};
 
 /// What the split hash covers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -19,11 +19,25 @@ pub enum AffinityKey {
     ClientIp,
 }
 
-/// What fixes the track of a new flow.
+impl AffinityKey {
+    /// As resources and JSON write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Flow => "flow",
+            Self::ClientIp => "clientIP",
+        }
+    }
+}
+
+/// What fixes the track of a new flow, and the backend within it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Affinity {
-    /// What is hashed.
+    /// What is hashed for the track.
     pub key: AffinityKey,
+    /// What is hashed for the backend within the track.
+    #[serde(default)]
+    pub backend: AffinityKey,
     /// Leading bits of an IPv4 client address that count, 0 to 32.
     pub prefix_v4: u8,
     /// Leading bits of an IPv6 client address that count, 0 to 128.
@@ -36,6 +50,7 @@ impl Default for Affinity {
     fn default() -> Self {
         Self {
             key: AffinityKey::Flow,
+            backend: AffinityKey::Flow,
             prefix_v4: 32,
             prefix_v6: 64,
             salt: None,
@@ -142,9 +157,18 @@ pub struct Service {
     pub affinity: Affinity,
     /// Its tracks.
     pub tracks: Vec<Track>,
+    /// The track that takes new flows when theirs has no backend that may take them.
+    #[serde(default)]
+    pub fallback: Option<String>,
     /// What a new flow gets when no backend can take it.
     #[serde(default)]
     pub no_backend: NoBackend,
+    /// A listener that leads to one track, whatever the weights.
+    #[serde(default)]
+    pub preview: Option<Preview>,
+    /// Ways before the weights; the first that matches wins.
+    #[serde(default)]
+    pub routes: Vec<Route>,
     /// Times of its flows.
     pub flows: FlowTimes,
     /// Its drain policy.
@@ -157,7 +181,13 @@ impl Service {
         self.tracks.iter().find(|track| track.name == name)
     }
 
-    /// The families its listeners have.
+    /// Everything that clients and testers dial: its listeners, and the preview.
+    pub fn dialled(&self) -> impl Iterator<Item = &Listener> {
+        let preview = self.preview.iter().map(|preview| &preview.listener);
+        self.listeners.iter().chain(preview)
+    }
+
+    /// The families its listeners have; the preview's is not asked for.
     pub fn families_of_listeners(&self) -> BTreeSet<Family> {
         self.listeners.iter().map(Listener::family).collect()
     }

@@ -1,5 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "test code")]
 
+mod ways;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -35,6 +37,7 @@ fn track(name: &str, share: &str, backends: Vec<Backend>) -> Track {
         name: name.to_owned(),
         version: None,
         weight: weight(share),
+        slow_start: None,
         backends,
     }
 }
@@ -51,7 +54,10 @@ fn service(name: &str) -> Service {
             track("blue", "95%", vec![backend("198.18.2.11", 80)]),
             track("green", "5%", vec![backend("198.18.2.21", 80)]),
         ],
+        fallback: None,
         no_backend: NoBackend::Drop,
+        preview: None,
+        routes: Vec::new(),
         flows: FlowTimes::default(),
         drain: DrainPolicy::default(),
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +50,29 @@ impl fmt::Display for Backend {
     }
 }
 
+/// How the weight of a backend that has just become ready grows to what is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SlowStart {
+    /// From ready to its whole weight.
+    pub duration: Duration,
+    /// How it gets there.
+    pub curve: Curve,
+}
+
+/// The way of a slow start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Curve {
+    /// By the same amount in the same time.
+    #[default]
+    Linear,
+}
+
+impl Curve {
+    /// Every curve, with its name in resources.
+    pub const NAMES: [(&'static str, Self); 1] = [("linear", Self::Linear)];
+}
+
 /// A named set of backends that run one version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Track {
@@ -58,6 +82,9 @@ pub struct Track {
     pub version: Option<String>,
     /// Its share of new flows; `None` keeps the one in force.
     pub weight: Option<Weight>,
+    /// How backends that become ready come in; `None`: at once.
+    #[serde(default)]
+    pub slow_start: Option<SlowStart>,
     /// Its backends.
     pub backends: Vec<Backend>,
 }

@@ -5,10 +5,11 @@
 mod addresses;
 mod set;
 mod tracks;
+mod ways;
 
 use std::time::Duration;
 
-use super::{At, FlowTime, Place, Problem, Service, show_time};
+use super::{AffinityKey, At, FlowTime, Place, Problem, Service, show_time};
 
 pub(crate) use addresses::unusable;
 pub use set::{validate_limits, validate_set};
@@ -33,6 +34,7 @@ pub fn validate_service(service: &Service) -> Vec<Problem> {
     addresses::check(service, &mut problems);
     tracks::check(service, &mut problems);
     affinity(service, &mut problems);
+    ways::check(service, &mut problems);
     times(service, &mut problems);
     problems.found
 }
@@ -114,6 +116,13 @@ fn affinity(service: &Service, problems: &mut Problems<'_>) {
             );
         }
     }
+    if (affinity.key, affinity.backend) == (AffinityKey::Flow, AffinityKey::ClientIp) {
+        problems.add(
+            Place::AffinityBackend,
+            "`backend: clientIP` with `key: flow`: a client whose flows go to several tracks cannot keep one backend",
+            "write `key: clientIP` too, or leave `backend` out",
+        );
+    }
     if let Some(salt) = &affinity.salt {
         problems.text(Place::Salt, "the salt", salt, 253);
     }
@@ -129,6 +138,13 @@ fn times(service: &Service, problems: &mut Problems<'_>) {
         (FlowTime::Closing, flows.closing),
     ] {
         time_within(Place::Flow(time), value, week, "7d", problems);
+    }
+    let hour = Duration::from_secs(3_600);
+    for (index, track) in service.tracks.iter().enumerate() {
+        if let Some(slow_start) = &track.slow_start {
+            let place = Place::SlowStart(index);
+            time_within(place, slow_start.duration, hour, "1h", problems);
+        }
     }
     let month = Duration::from_secs(30 * 24 * 3_600);
     time_within(

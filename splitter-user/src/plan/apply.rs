@@ -1,7 +1,7 @@
 //! apply and delete.
 
-use super::Draft;
 use super::service::{create, renumber, resplit};
+use super::{Draft, ways};
 use crate::api::types::ApiError;
 use crate::diagnostic::Diagnostics;
 use crate::model::Service;
@@ -65,6 +65,9 @@ pub fn apply(draft: &mut Draft<'_>, yaml: &str, origin: &str) -> Result<(), ApiE
             spec: spec.clone(),
         };
         draft.next.applied.insert(name.clone(), applied);
+        for text in ways::warnings(&spec) {
+            draft.warn(&name, text);
+        }
         let next = match draft.world.services.get(&name) {
             None => create(spec)?,
             Some(before) if before.spec == spec => continue,
@@ -91,7 +94,10 @@ fn forgot(generations: &[u64]) -> String {
 }
 
 /// The service as `spec` wants it, and the generations that undo can no longer go back to.
-fn update(before: &ServiceState, spec: Service) -> Result<(ServiceState, Vec<u64>), ApiError> {
+pub(super) fn update(
+    before: &ServiceState,
+    spec: Service,
+) -> Result<(ServiceState, Vec<u64>), ApiError> {
     let mut after = before.clone();
     let forgotten = renumber(&mut after, &spec)?;
     after

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::service::resplit;
-use super::{Draft, known};
+use super::{Draft, known, ways};
 use crate::api::types::{ApiError, DrainTarget};
 use crate::model::{Backend, OnTimeout};
-use crate::state::{Drain, Out, ServiceState};
+use crate::state::{Drain, Out, ServiceState, Steering};
 
 /// What a drain asks for beside what the service says.
 #[derive(Debug, Clone, Copy, Default)]
@@ -33,7 +33,6 @@ pub fn take_out(
     now: u64,
 ) -> Result<(), ApiError> {
     let service = draft.service(name)?;
-    let before = service.clone();
     let policy = &service.spec.drain;
     let timeout = wish.timeout.unwrap_or(policy.timeout);
     let record = Drain {
@@ -53,12 +52,25 @@ pub fn take_out(
     match what {
         DrainTarget::Track(track) => {
             check_track(service, track)?;
+            service.stop_ramp();
+            let before = service.clone();
             service.drained_tracks.insert(track.clone(), record);
-            if service.shares().is_ok() {
-                return resplit(&before, service);
+            let open = service.shares().is_ok();
+            if open {
+                resplit(&before, service)?;
+            } else {
+                let (spec, out) = (&service.spec, &service.drained_tracks);
+                let steering = Steering::of(spec, &service.numbers, out);
+                service.split = service.split.clone().steered(steering);
+            }
+            let answer = service.spec.no_backend.name();
+            for text in ways::drain_warnings(&before.spec, track) {
+                draft.warn(name, text);
+            }
+            if open {
+                return Ok(());
             }
             // Nobody is left to take its slots: it keeps them, and its new flows find no backend.
-            let answer = service.spec.no_backend.name();
             draft.warn(
                 name,
                 format!(
@@ -88,10 +100,11 @@ pub fn take_out(
 /// Ends a drain, `maint` or `quarantine`.
 pub fn ready(draft: &mut Draft<'_>, name: &str, what: &DrainTarget) -> Result<(), ApiError> {
     let service = draft.service(name)?;
-    let before = service.clone();
     match what {
         DrainTarget::Track(track) => {
             check_track(service, track)?;
+            service.stop_ramp();
+            let before = service.clone();
             service.drained_tracks.remove(track);
             if service.shares().is_err() && !service.drained_tracks.is_empty() {
                 // Its weight is 0, and those that have any are out still.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::api::types::ApiError;
-use crate::model::{MAX_TRACKS, Service};
-use crate::state::{ServiceState, Split, UNPLACED};
+use crate::model::{MAX_TRACKS, Service, Weight};
+use crate::state::{ServiceState, Split, Steering, UNPLACED};
 use crate::table::split::allocate;
 
 /// A service that is new.
@@ -18,6 +18,7 @@ pub fn create(spec: Service) -> Result<ServiceState, ApiError> {
             slots: Arc::new(placeholder),
             affinity: spec.affinity.clone(),
             salt: spec.salt().to_owned(),
+            steering: Steering::of(&spec, &numbers, &BTreeMap::new()),
             table: UNPLACED,
         },
         spec,
@@ -27,6 +28,8 @@ pub fn create(spec: Service) -> Result<ServiceState, ApiError> {
         drained_tracks: BTreeMap::new(),
         drained_backends: BTreeMap::new(),
         closings: BTreeMap::new(),
+        warming: BTreeMap::new(),
+        ramp: None,
         anchors: Vec::new(),
     };
     let shares = service
@@ -80,19 +83,29 @@ pub fn number_tracks(
 /// Recomputes the split of a service whose weights, drains or affinity changed. What was in force
 /// before becomes what undo goes back to, if the split is another one.
 pub fn resplit(before: &ServiceState, after: &mut ServiceState) -> Result<(), ApiError> {
+    // A ramp goes on if its next step leads to the same goal.
+    let goes_on = after.ramp.is_some() && desires_alike(before, after);
+    if !goes_on {
+        after.ramp = None;
+    }
     let shares = after
         .shares()
         .map_err(|error| ApiError::refused(format!("service {}: {error}", after.spec.name)))?;
-    let slots = allocate(Some(&before.split.slots), &shares)
-        .map_err(|error| ApiError::refused(error.to_string()))?;
+    let slots = if goes_on {
+        before.split.slots.as_ref().clone()
+    } else {
+        allocate(Some(&before.split.slots), &shares)
+            .map_err(|error| ApiError::refused(error.to_string()))?
+    };
     let split = Split {
         slots: Arc::new(slots),
         affinity: after.spec.affinity.clone(),
         salt: after.spec.salt().to_owned(),
+        steering: Steering::of(&after.spec, &after.numbers, &after.drained_tracks),
         table: UNPLACED,
     };
     if split.same_as(&before.split) {
-        after.split = before.split.clone();
+        after.split = before.split.clone().steered(split.steering);
         forget_numbers(after);
         return Ok(());
     }
@@ -100,6 +113,15 @@ pub fn resplit(before: &ServiceState, after: &mut ServiceState) -> Result<(), Ap
     after.split = split;
     forget_numbers(after);
     Ok(())
+}
+
+/// Whether both desire the same parts for the same tracks.
+fn desires_alike(one: &ServiceState, other: &ServiceState) -> bool {
+    let weighted = |service: &ServiceState| -> BTreeMap<String, Weight> {
+        let weights = service.weights().into_iter();
+        weights.filter(|(_, weight)| !weight.is_zero()).collect()
+    };
+    weighted(one) == weighted(other) && one.drained() == other.drained()
 }
 
 /// Numbers for the tracks of `spec`. If none is left, the oldest anchors are forgotten until one is;
@@ -130,10 +152,14 @@ pub fn renumber(after: &mut ServiceState, spec: &Service) -> Result<Vec<u64>, Ap
 pub fn forget_numbers(service: &mut ServiceState) {
     let splits = std::iter::once(&service.split);
     let splits = splits.chain(service.anchors.iter().map(|anchor| &anchor.split));
-    let counts: Vec<[u32; MAX_TRACKS]> = splits.map(|split| split.slots.counts()).collect();
+    let used: Vec<_> = splits
+        .map(|split| (split.slots.counts(), split.steering.clone()))
+        .collect();
     let spec = &service.spec;
     service.numbers.retain(|name, number| {
-        let owns = |counts: &[u32; MAX_TRACKS]| counts[usize::from(*number)] > 0;
-        spec.track(name).is_some() || counts.iter().any(owns)
+        let needs = |(counts, steering): &([u32; MAX_TRACKS], Steering)| {
+            counts[usize::from(*number)] > 0 || steering.uses(*number)
+        };
+        spec.track(name).is_some() || used.iter().any(needs)
     });
 }

@@ -1,25 +1,40 @@
 //! set-weight, cutover.
 
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
 use super::Draft;
 use super::service::resplit;
 use crate::api::types::{ApiError, Target};
-use crate::model::Weight;
+use crate::model::{Weight, show_time};
 use crate::share::{self, ShareError, parse_assignment};
 use crate::state::ServiceState;
 
-/// Shifts weights.
+/// How long a ramp may take.
+const RAMPS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 3_600);
+
+/// Shifts weights, at once or over a time.
 pub fn set_weight(
     draft: &mut Draft<'_>,
     target: &Target,
     given: &[(String, String)],
+    ramp: Option<Duration>,
 ) -> Result<(), ApiError> {
+    if let Some(ramp) = ramp.filter(|ramp| !RAMPS.contains(ramp)) {
+        return Err(ApiError::refused(format!(
+            "a ramp of {}: from 1s to 24h are possible; without --ramp the weights change at once",
+            show_time(ramp)
+        )));
+    }
     let given = given
         .iter()
         .map(|(track, weight)| parse_assignment(&format!("{track}={weight}")))
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| ApiError::refused(error.to_string()))?;
     for name in draft.targets(target)? {
-        reweigh(draft, &name, |weights| share::set_weight(weights, &given))?;
+        reweigh(draft, &name, ramp, |weights| {
+            share::set_weight(weights, &given)
+        })?;
     }
     Ok(())
 }
@@ -33,7 +48,7 @@ pub fn cutover(draft: &mut Draft<'_>, target: &Target, to: &str) -> Result<(), A
                 "service {name}: track `{to}` is draining and takes no new flows; `splitterctl ready {name} {to}` first"
             )));
         }
-        reweigh(draft, &name, |weights| share::cutover(weights, to))?;
+        reweigh(draft, &name, None, |weights| share::cutover(weights, to))?;
     }
     Ok(())
 }
@@ -41,15 +56,20 @@ pub fn cutover(draft: &mut Draft<'_>, target: &Target, to: &str) -> Result<(), A
 fn reweigh(
     draft: &mut Draft<'_>,
     name: &str,
+    ramp: Option<Duration>,
     weigh: impl Fn(&[(String, Weight)]) -> Result<Vec<(String, Weight)>, ShareError>,
 ) -> Result<(), ApiError> {
     let service = draft.service(name)?;
+    service.stop_ramp();
     let before = service.clone();
     let weights = weigh(&before.weights())
         .map_err(|error| ApiError::refused(format!("service {name}: {error}")))?;
     service.spec = service.spec.clone().with_weights(&weights);
     serves_all_families(service)?;
     resplit(&before, service)?;
+    if let Some(duration) = ramp {
+        service.begin_ramp(&before, duration);
+    }
     let drained: Vec<String> = weights
         .iter()
         .filter(|(track, weight)| !weight.is_zero() && service.drained_tracks.contains_key(track))

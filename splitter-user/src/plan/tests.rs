@@ -1,5 +1,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod properties;
+mod ramps;
+mod ways;
+
 use super::*;
 use crate::api::types::{DrainTarget, ErrorCode, Existing};
 use crate::model::Weight;
@@ -329,7 +333,8 @@ fn one_client_meets_one_version_in_all_services_of_a_release() {
     let world = after(&world, &apply(&yaml("cart", "198.18.1.101", &tracks)));
     let (web, cart) = (&world.services["web"], &world.services["cart"]);
     assert_eq!(web.digest(), cart.digest());
-    assert_eq!(web.split.header(&[1; 32]), cart.split.header(&[1; 32]));
+    let header = |service: &ServiceState| service.split.header(&[1; 32], &world.listener_ids);
+    assert_eq!(header(web), header(cart));
 }
 
 #[test]

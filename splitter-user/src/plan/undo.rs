@@ -4,8 +4,8 @@ use super::Draft;
 use super::service::forget_numbers;
 use super::shift::serves_all_families;
 use crate::api::types::{ApiError, Target};
-use crate::model::Weight;
-use crate::state::{Anchor, ServiceState, SplitFate};
+use crate::model::{Weight, family_of};
+use crate::state::{Anchor, ServiceState, SplitFate, Steering};
 
 /// Goes back to the split before the last change of it, or to that of a generation.
 pub fn undo(
@@ -70,7 +70,8 @@ fn choices(service: &ServiceState) -> String {
 fn go_back(draft: &mut Draft<'_>, before: &ServiceState, anchor: &Anchor) -> Result<(), ApiError> {
     let name = &before.spec.name;
     for (track, number) in &before.numbers {
-        let owns = anchor.split.slots.counts()[usize::from(*number)] > 0;
+        let owns = anchor.split.slots.counts()[usize::from(*number)] > 0
+            || anchor.split.steering.routes.lead_to(*number);
         let here = before.spec.track(track);
         if owns && here.is_none_or(|track| track.backends.is_empty()) {
             return Err(ApiError::refused(format!(
@@ -89,23 +90,32 @@ fn go_back(draft: &mut Draft<'_>, before: &ServiceState, anchor: &Anchor) -> Res
         // It came from a name that is another one now.
         service.spec.affinity.salt = Some(anchor.split.salt.clone());
     }
+    let left_out = ways_back(service, anchor);
     serves_all_families(service)?;
     service.drained_tracks = anchor.drained.clone();
     service
         .drained_tracks
         .retain(|track, _| before.spec.track(track).is_some());
+    service.ramp = None;
+    // The preview, and what cannot come back, stay as they are today: then the table is another one.
+    let steering = Steering::of(&service.spec, &service.numbers, &service.drained_tracks);
     // An older anchor may be what is in force again since another undo.
-    if !anchor.split.same_as(&before.split) {
+    if anchor.split.same_as(&before.split) {
+        service.split = before.split.clone().steered(steering);
+    } else {
         service.remember(before);
-        service.split = anchor.split.clone();
-        forget_numbers(service);
+        service.split = anchor.split.clone().steered(steering);
     }
+    forget_numbers(service);
     let again: Vec<String> = service
         .drained_tracks
         .keys()
         .filter(|track| !before.drained_tracks.contains_key(*track))
         .cloned()
         .collect();
+    for text in left_out {
+        draft.warn(name, text);
+    }
     for track in again {
         draft.warn(
             name,
@@ -116,6 +126,45 @@ fn go_back(draft: &mut Draft<'_>, before: &ServiceState, anchor: &Anchor) -> Res
         );
     }
     Ok(())
+}
+
+/// Brings back the routes and the fallback of a split, as far as today's tracks and listeners have room for
+/// them. Says what is left out.
+fn ways_back(service: &mut ServiceState, anchor: &Anchor) -> Vec<String> {
+    let mut left_out = Vec::new();
+    let families = service.spec.families_of_listeners();
+    service.spec.routes = anchor.routes.clone();
+    for route in &mut service.spec.routes {
+        route.sources.retain(|source| {
+            let stays = families.contains(&family_of(source));
+            if !stays {
+                left_out.push(format!(
+                    "the route of {source} to {} does not come back: no listener of its family is left",
+                    route.track
+                ));
+            }
+            stays
+        });
+    }
+    let spec = &service.spec;
+    let known = |track: &str| spec.track(track).is_some();
+    // A route to a track that was removed had nobody to lead to it, or undo would be refused.
+    let (routes, fallback) = (
+        spec.routes
+            .iter()
+            .filter(|route| !route.sources.is_empty() && known(&route.track)),
+        anchor.fallback.as_deref().filter(|track| known(track)),
+    );
+    let (routes, fallback) = (routes.cloned().collect(), fallback.map(str::to_owned));
+    if fallback != anchor.fallback {
+        left_out.push(format!(
+            "the fallback of the split that is back, track {}, has been removed: there is none now",
+            anchor.fallback.as_deref().unwrap_or_default()
+        ));
+    }
+    service.spec.routes = routes;
+    service.spec.fallback = fallback;
+    left_out
 }
 
 /// Weights for every track of today: the anchor's, 0 for those it did not know.

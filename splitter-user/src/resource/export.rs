@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use serde_saphyr::{DoubleQuoted, FlowMap, SerializeError};
+use serde_saphyr::{DoubleQuoted, FlowMap, FlowSeq, SerializeError};
 
 use crate::model::{
-    Affinity, AffinityKey, Backend, Listener, Mode, NoBackend, Protocol, Service, Track, show_time,
+    Affinity, AffinityKey, Backend, Curve, Listener, Mode, NoBackend, Preview, Protocol, Route,
+    Service, Track, show_time,
 };
 
 /// Writes services as YAML, one document each.
@@ -48,7 +49,13 @@ struct Spec<'s> {
     release: Option<&'s str>,
     affinity: AffinityOut<'s>,
     tracks: Vec<TrackOut<'s>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fallback: Option<&'s str>,
     no_backend: NoBackend,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    preview: Option<FlowMap<PreviewOut<'s>>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    routes: Vec<FlowMap<RouteOut<'s>>>,
     flows: FlowsOut,
     drain: DrainOut,
 }
@@ -61,11 +68,34 @@ struct ListenerOut {
 }
 
 #[derive(Serialize)]
+struct PreviewOut<'s> {
+    vip: DoubleQuoted<String>,
+    port: u16,
+    protocol: Protocol,
+    track: &'s str,
+}
+
+#[derive(Serialize)]
+struct RouteOut<'s> {
+    #[serde(rename = "match")]
+    matches: FlowMap<MatchOut>,
+    track: &'s str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<DoubleQuoted<&'s str>>,
+}
+
+#[derive(Serialize)]
+struct MatchOut {
+    source: FlowSeq<Vec<DoubleQuoted<String>>>,
+}
+
+#[derive(Serialize)]
 struct AffinityOut<'s> {
     key: AffinityKey,
     prefix: FlowMap<PrefixOut>,
     #[serde(skip_serializing_if = "Option::is_none")]
     salt: Option<&'s str>,
+    backend: AffinityKey,
 }
 
 #[derive(Serialize)]
@@ -81,8 +111,16 @@ struct TrackOut<'s> {
     version: Option<&'s str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     weight: Option<String>,
+    #[serde(rename = "slowStart", skip_serializing_if = "Option::is_none")]
+    slow_start: Option<FlowMap<SlowStartOut>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     backends: Vec<FlowMap<BackendOut>>,
+}
+
+#[derive(Serialize)]
+struct SlowStartOut {
+    duration: String,
+    curve: Curve,
 }
 
 #[derive(Serialize)]
@@ -127,7 +165,10 @@ impl<'s> Document<'s> {
                 release: service.release.as_deref(),
                 affinity: affinity(&service.affinity),
                 tracks: service.tracks.iter().map(track).collect(),
+                fallback: service.fallback.as_deref(),
                 no_backend: service.no_backend,
+                preview: service.preview.as_ref().map(preview),
+                routes: service.routes.iter().map(route).collect(),
                 flows: FlowsOut {
                     tcp_idle: show_time(flows.tcp_idle),
                     udp_idle: show_time(flows.udp_idle),
@@ -153,6 +194,26 @@ fn listener(listener: &Listener) -> FlowMap<ListenerOut> {
     })
 }
 
+fn preview(preview: &Preview) -> FlowMap<PreviewOut<'_>> {
+    FlowMap(PreviewOut {
+        vip: DoubleQuoted(preview.listener.vip.to_string()),
+        port: preview.listener.port,
+        protocol: preview.listener.protocol,
+        track: &preview.track,
+    })
+}
+
+fn route(route: &Route) -> FlowMap<RouteOut<'_>> {
+    let sources = route.sources.iter();
+    FlowMap(RouteOut {
+        matches: FlowMap(MatchOut {
+            source: FlowSeq(sources.map(|net| DoubleQuoted(net.to_string())).collect()),
+        }),
+        track: &route.track,
+        reason: route.reason.as_deref().map(DoubleQuoted),
+    })
+}
+
 fn affinity(affinity: &Affinity) -> AffinityOut<'_> {
     AffinityOut {
         key: affinity.key,
@@ -161,6 +222,7 @@ fn affinity(affinity: &Affinity) -> AffinityOut<'_> {
             v6: affinity.prefix_v6,
         }),
         salt: affinity.salt.as_deref(),
+        backend: affinity.backend,
     }
 }
 
@@ -169,6 +231,12 @@ fn track(track: &Track) -> TrackOut<'_> {
         name: &track.name,
         version: track.version.as_deref(),
         weight: track.weight.map(|weight| format!("{weight}%")),
+        slow_start: track.slow_start.map(|slow_start| {
+            FlowMap(SlowStartOut {
+                duration: show_time(slow_start.duration),
+                curve: slow_start.curve,
+            })
+        }),
         backends: track.backends.iter().map(backend).collect(),
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::fields::{Field, Fields, Known};
 use super::places::Places;
 use super::track::tracks;
+use super::ways;
 use crate::diagnostic::Report;
 use crate::model::{
     Affinity, AffinityKey, DrainPolicy, FlowTime, FlowTimes, Listener, Mode, NoBackend, OnTimeout,
@@ -18,11 +19,14 @@ const SPEC: Known = Known {
         "release",
         "affinity",
         "tracks",
+        "fallback",
         "noBackend",
+        "preview",
+        "routes",
         "flows",
         "drain",
     ],
-    later: &["fallback", "preview", "routes", "healthChecks"],
+    later: &["healthChecks"],
 };
 const METADATA: Known = Known {
     now: &["name", "labels"],
@@ -86,6 +90,9 @@ pub(super) fn service(document: &Fields<'_>, report: &mut Report<'_>) -> Option<
         release: text_of(&spec, "release", Place::Release, &mut places, report),
         affinity: affinity(&spec, &mut places, report),
         tracks: tracks(&spec, &mut places, report),
+        fallback: text_of(&spec, "fallback", Place::Fallback, &mut places, report),
+        preview: ways::preview(&spec, &mut places, report),
+        routes: ways::routes(&spec, &mut places, report),
         no_backend: no_backend.unwrap_or_default(),
         flows: flows(&spec, &mut places, report),
         drain: drain(&spec, &mut places, report),
@@ -149,15 +156,20 @@ fn listener(
         places.put(Place::Port(index), field.node.at);
         field.number(1..=u16::MAX, report)
     });
-    let protocols = [("tcp", Protocol::Tcp), ("udp", Protocol::Udp)];
-    let protocol = fields
-        .require("protocol", "tcp", report)
-        .and_then(|field| field.word(&protocols, &[], report));
+    let protocol = protocol(&fields, report);
     Some(Listener {
         vip: vip?,
         port: port?,
         protocol: protocol?,
     })
+}
+
+/// The protocol of what is dialled.
+pub(super) fn protocol(fields: &Fields<'_>, report: &mut Report<'_>) -> Option<Protocol> {
+    let protocols = [("tcp", Protocol::Tcp), ("udp", Protocol::Udp)];
+    fields
+        .require("protocol", "tcp", report)
+        .and_then(|field| field.word(&protocols, &[], report))
 }
 
 fn affinity(spec: &Fields<'_>, places: &mut Places, report: &mut Report<'_>) -> Affinity {
@@ -178,8 +190,9 @@ fn affinity(spec: &Fields<'_>, places: &mut Places, report: &mut Report<'_>) -> 
     {
         affinity.key = key;
     }
-    if let Some(backend) = fields.get("backend") {
-        backend.word(&[("flow", ())], &["clientIP"], report);
+    if let Some(field) = fields.get("backend") {
+        places.put(Place::AffinityBackend, field.node.at);
+        affinity.backend = field.word(&keys, &[], report).unwrap_or_default();
     }
     affinity.salt = text_of(&fields, "salt", Place::Salt, places, report);
     let prefix = fields

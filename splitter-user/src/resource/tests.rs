@@ -30,7 +30,12 @@ spec:
     - name: green
       version: "1.9.0"
       weight: 5%
+      slowStart: {duration: 60s, curve: linear}
       backends: [{address: 198.18.2.21, port: 80}, {address: "2001:db8:2::21", port: 80}]
+  fallback: blue
+  preview: {vip: 198.18.1.101, port: 80, protocol: tcp, track: green}
+  routes:
+    - {match: {source: [198.18.9.0/24, "2001:db8:9::/48"]}, track: green, reason: staff}
   flows: {tcpIdle: 2h, udpIdle: 90s, unconfirmed: 5s, closing: 1s 500ms}
   drain: {timeout: 10m, onTimeout: keep}
 "#;

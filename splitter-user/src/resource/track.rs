@@ -6,11 +6,15 @@ use super::fields::{Field, Fields, Known};
 use super::places::Places;
 use super::service::text_of;
 use crate::diagnostic::Report;
-use crate::model::{Backend, MAX_BACKEND_WEIGHT, Place, Track, Weight};
+use crate::model::{Backend, Curve, MAX_BACKEND_WEIGHT, Place, SlowStart, Track, Weight};
 
 const TRACK: Known = Known {
-    now: &["name", "version", "weight", "backends"],
-    later: &["slowStart", "minHealthy"],
+    now: &["name", "version", "weight", "slowStart", "backends"],
+    later: &["minHealthy"],
+};
+const SLOW_START: Known = Known {
+    now: &["duration", "curve"],
+    later: &[],
 };
 const BACKEND: Known = Known {
     now: &["address", "port", "weight"],
@@ -55,6 +59,9 @@ fn track(
         places.put(Place::Weight(index), field.node.at);
         weight(&field, report)
     });
+    let slow_start = fields
+        .get("slowStart")
+        .and_then(|field| slow_start(index, field, places, report));
     let backends = fields.get("backends").map(|field| {
         places.put(Place::Backends(index), field.node.at);
         let elements = field.elements(report).unwrap_or_default();
@@ -68,7 +75,27 @@ fn track(
         name: name?.to_owned(),
         version,
         weight,
+        slow_start,
         backends: backends.unwrap_or_default(),
+    })
+}
+
+fn slow_start(
+    t: usize,
+    field: Field<'_>,
+    places: &mut Places,
+    report: &mut Report<'_>,
+) -> Option<SlowStart> {
+    let fields = Fields::open(field, &SLOW_START, report)?;
+    let duration = fields.require("duration", "60s", report).and_then(|field| {
+        places.put(Place::SlowStart(t), field.node.at);
+        field.duration(report)
+    });
+    let curve = fields.get("curve");
+    let curve = curve.and_then(|field| field.word(&Curve::NAMES, &[], report));
+    Some(SlowStart {
+        duration: duration?,
+        curve: curve.unwrap_or_default(),
     })
 }
 

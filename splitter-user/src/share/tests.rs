@@ -195,6 +195,8 @@ fn any_weights() -> impl Strategy<Value = Vec<(String, Weight)>> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { max_global_rejects: 10_000, ..ProptestConfig::with_cases(10_000) })]
+
     #[test]
     fn a_shift_is_exact(current in any_weights(), index in 0..8_usize, millis in 2..=99_980_u32) {
         let track = current[index % current.len()].0.clone();

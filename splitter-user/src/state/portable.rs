@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ANCHORS, Anchor, Drain, ServiceState, Split, UNPLACED};
-use crate::model::{Affinity, MAX_TRACKS, Service, Weight};
+use super::{ANCHORS, Anchor, Drain, ServiceState, Split, Steering, UNPLACED};
+use crate::model::{Affinity, MAX_TRACKS, Route, Service, Weight};
 use crate::table::split::Slots;
 
 /// The kind of the document.
@@ -53,6 +53,8 @@ struct PortableSplit {
     slots: String,
     affinity: Affinity,
     salt: String,
+    #[serde(default)]
+    steering: Steering,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -62,6 +64,10 @@ struct PortableAnchor {
     generation: u64,
     split: PortableSplit,
     weights: Vec<(String, Weight)>,
+    #[serde(default)]
+    routes: Vec<Route>,
+    #[serde(default)]
+    fallback: Option<String>,
     #[serde(default)]
     drained: BTreeMap<String, Drain>,
 }
@@ -197,6 +203,8 @@ impl Portable {
             generation: anchor.generation,
             split: PortableSplit::of(&anchor.split),
             weights: anchor.weights.clone(),
+            routes: anchor.routes.clone(),
+            fallback: anchor.fallback.clone(),
             drained: anchor.drained.clone(),
         });
         let drained = service.drained_backends.iter();
@@ -224,6 +232,8 @@ impl Portable {
                 generation: anchor.generation,
                 split: anchor.split.split(&self.numbers)?,
                 weights: anchor.weights,
+                routes: anchor.routes,
+                fallback: anchor.fallback,
                 drained: anchor.drained,
             })
         });
@@ -237,6 +247,9 @@ impl Portable {
             return Err(format!(
                 "its split gives flows to track `{name}`, which it does not have"
             ));
+        }
+        if !split.steering.same_for_clients(&Steering::of(&spec, &self.numbers, &self.drained_tracks)) {
+            return Err("its split has other routes or another fallback than its resource".to_owned());
         }
         if split.salt != spec.salt() || split.affinity != spec.affinity {
             return Err("its split has another affinity or salt than its resource".to_owned());
@@ -255,6 +268,9 @@ impl Portable {
             anchors,
             // Flows that are being closed are flows of the other host.
             closings: BTreeMap::new(),
+            // Its backends have served for long.
+            warming: BTreeMap::new(),
+            ramp: None,
         })
     }
 
@@ -303,6 +319,7 @@ impl PortableSplit {
             slots: split.slots.runs(),
             affinity: split.affinity.clone(),
             salt: split.salt.clone(),
+            steering: split.steering.clone(),
         }
     }
 
@@ -320,6 +337,7 @@ impl PortableSplit {
             slots: Arc::new(slots),
             affinity: self.affinity,
             salt: self.salt,
+            steering: self.steering,
             table: UNPLACED,
         })
     }

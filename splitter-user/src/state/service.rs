@@ -3,14 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use splitter_ebpf::abi::{Affinity as Covers, SplitHeader};
 use splitter_ebpf::hash::derive;
 use splitter_ebpf::wire::{Family, WireAddress};
 
-use crate::model::{Affinity, AffinityKey, OnTimeout, Service, Weight};
+use super::{Ids, Steering};
+use crate::model::{
+    Affinity, AffinityKey, Backend, Listener, OnTimeout, Route, Service, Track, Weight,
+};
 use crate::share::{self, ShareError};
+use crate::table::slow_start;
 use crate::table::split::{Share, Slots};
 
 /// Instead of a table's number: the split is in no table. The writer has not placed it yet, or it is
@@ -29,25 +34,50 @@ pub struct Split {
     pub affinity: Affinity,
     /// What the hash is keyed with beside the host's secret.
     pub salt: String,
+    /// Where flows go that do not go by their slot.
+    pub steering: Steering,
     /// Which of the service's four tables holds it.
     pub table: u8,
 }
 
 impl Split {
-    /// Whether both send every flow to the same track.
+    /// Whether both send every flow of a client to the same track.
     #[must_use]
     pub fn same_as(&self, other: &Self) -> bool {
         // The salt in the affinity is what was written; the one beside it is what counts.
         let covers = |split: &Self| {
             let affinity = &split.affinity;
-            (affinity.key, affinity.prefix_v4, affinity.prefix_v6)
+            let prefixes = (affinity.prefix_v4, affinity.prefix_v6);
+            (affinity.key, affinity.backend, prefixes)
         };
-        self.slots == other.slots && self.salt == other.salt && covers(self) == covers(other)
+        self.slots == other.slots
+            && self.salt == other.salt
+            && covers(self) == covers(other)
+            && self.steering.same_for_clients(&other.steering)
     }
 
-    /// How the table is entered, for a host with this secret.
+    /// The same split with other ways beside its slots: in another table, if those differ.
     #[must_use]
-    pub fn header(&self, secret: &[u8; 32]) -> SplitHeader {
+    pub fn steered(mut self, steering: Steering) -> Self {
+        if self.steering != steering {
+            self.steering = steering;
+            self.table = UNPLACED;
+        }
+        self
+    }
+
+    /// How the table is entered, for a host with this secret and these numbers of listeners.
+    #[must_use]
+    pub fn header(&self, secret: &[u8; 32], listeners: &Ids<Listener>) -> SplitHeader {
+        let cell = |track: Option<u8>| track.map_or(0, |number| number + 1);
+        let preview = self.steering.preview.as_ref();
+        let mut flags = 0;
+        if !self.steering.routes.is_empty() {
+            flags |= SplitHeader::ROUTES;
+        }
+        if self.affinity.backend == AffinityKey::ClientIp {
+            flags |= SplitHeader::BACKEND_BY_CLIENT;
+        }
         SplitHeader {
             split_key: derive(secret, "split", &self.salt),
             track_key: derive(secret, "track", ""),
@@ -57,7 +87,12 @@ impl Split {
                 AffinityKey::Flow => Covers::Flow,
                 AffinityKey::ClientIp => Covers::ClientIp,
             } as u32,
-            reserved: 0,
+            fallback: cell(self.steering.fallback),
+            preview: cell(preview.and_then(|preview| preview.track)),
+            preview_listener: preview
+                .and_then(|preview| listeners.get(&preview.listener))
+                .unwrap_or(0),
+            flags,
         }
     }
 }
@@ -73,6 +108,10 @@ pub struct Anchor {
     pub split: Split,
     /// The weights that were desired then.
     pub weights: Vec<(String, Weight)>,
+    /// The routes that were desired then.
+    pub routes: Vec<Route>,
+    /// The fallback that was desired then.
+    pub fallback: Option<String>,
     /// The tracks that were drained then.
     pub drained: BTreeMap<String, Drain>,
 }
@@ -88,6 +127,25 @@ pub enum SplitFate<'s> {
     Gone,
     /// There has been no such generation.
     Unknown,
+}
+
+/// A ramp in progress: the split goes from the slots that it had to those of the desired weights.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ramp {
+    /// Slots by track number when it began.
+    pub start: [u32; crate::model::MAX_TRACKS],
+    /// How long it takes, in milliseconds.
+    pub duration_ms: u64,
+    /// How much of that has passed while an agent ran.
+    pub done_ms: u64,
+}
+
+impl Ramp {
+    /// What is left of its time.
+    #[must_use]
+    pub const fn left(&self) -> Duration {
+        Duration::from_millis(self.duration_ms.saturating_sub(self.done_ms))
+    }
 }
 
 /// How an operator took a track or a backend out.
@@ -180,6 +238,11 @@ pub struct ServiceState {
     pub drained_backends: BTreeMap<(IpAddr, u16), Drain>,
     /// Tracks that a change has left and whose flows are closed, by name.
     pub closings: BTreeMap<String, Closing>,
+    /// Backends that became ready a while ago, with the port that is written (0: none is), and when;
+    /// milliseconds since 1970. Those whose slow start is over stay here until the next change.
+    pub warming: BTreeMap<(IpAddr, u16), u64>,
+    /// Slots are on their way to where the desired weights have them.
+    pub ramp: Option<Ramp>,
     /// The split in force.
     pub split: Split,
     /// What undo can go back to, newest first, at most [`ANCHORS`]. The newest one alone stays in a
@@ -203,7 +266,13 @@ impl ServiceState {
             since: before.split_since,
             generation: before.generation,
             split: before.split.clone(),
-            weights: before.weights(),
+            // Of a ramp that is on its way, what it has come to.
+            weights: match &before.ramp {
+                Some(_) => before.weights_of_slots(),
+                None => before.weights(),
+            },
+            routes: before.spec.routes.clone(),
+            fallback: before.spec.fallback.clone(),
             drained: before.drained_tracks.clone(),
         };
         self.anchors.insert(0, newest);
@@ -296,6 +365,53 @@ impl ServiceState {
         drained.filter(|track| self.is_closed(track)).collect()
     }
 
+    /// Notes which backends have become ready since `before`: those of tracks with a slow start come in slowly.
+    pub fn warm_up(&mut self, before: &Self, now: u64) {
+        let mut warming = BTreeMap::new();
+        for track in &self.spec.tracks {
+            let Some(slow_start) = &track.slow_start else {
+                continue;
+            };
+            let served = before.spec.track(&track.name);
+            for backend in &track.backends {
+                let key = (backend.address, backend.port.unwrap_or(0));
+                let was_there = served.is_some_and(|served| {
+                    served
+                        .backends
+                        .iter()
+                        .any(|other| (other.address, other.port.unwrap_or(0)) == key)
+                });
+                if self.drained_backends.contains_key(&key) {
+                    continue;
+                }
+                let since = if was_there && !before.drained_backends.contains_key(&key) {
+                    self.warming.get(&key).copied()
+                } else {
+                    Some(now)
+                };
+                let is_over = |since: &u64| slow_start.duration <= elapsed(*since, now);
+                if let Some(since) = since.filter(|since| !is_over(since)) {
+                    warming.insert(key, since);
+                }
+            }
+        }
+        self.warming = warming;
+    }
+
+    /// The part of its weight that a backend of a track has at `now`, in thousandths.
+    #[must_use]
+    pub fn part_of(&self, track: &Track, backend: &Backend, now: u64) -> u32 {
+        let since = self
+            .warming
+            .get(&(backend.address, backend.port.unwrap_or(0)));
+        match (since, &track.slow_start) {
+            (Some(since), Some(slow_start)) => {
+                slow_start::part(elapsed(*since, now), slow_start.duration, slow_start.curve)
+            }
+            _ => slow_start::WHOLE,
+        }
+    }
+
     /// Whether both have the same listeners and backends, and the same of them take new flows: they
     /// differ in nothing but splits.
     #[must_use]
@@ -307,16 +423,18 @@ impl ServiceState {
                 .collect::<Vec<_>>()
         };
         self.numbers == other.numbers
-            && self.spec.listeners == other.spec.listeners
+            && self.spec.dialled().eq(other.spec.dialled())
             && self
                 .drained_backends
                 .keys()
                 .eq(other.drained_backends.keys())
             && self.closed() == other.closed()
+            && self.warming == other.warming
             && tracks(self) == tracks(other)
     }
 
-    /// A short name for the split.
+    /// A short name for everything that decides who goes where: the same wherever the same clients meet the
+    /// same tracks, given the same secret, and another one wherever some do not.
     #[must_use]
     pub fn digest(&self) -> String {
         let names: Vec<(u8, &str)> = self
@@ -324,6 +442,51 @@ impl ServiceState {
             .iter()
             .map(|(name, number)| (*number, name.as_str()))
             .collect();
-        crate::table::digest::digest(&self.split.slots, &names)
+        let Split {
+            slots,
+            affinity,
+            salt,
+            steering,
+            table: _,
+        } = &self.split;
+        let name_of = |number: u8| {
+            let known = names.iter().find(|(known, _)| *known == number);
+            known.map_or("", |(_, name)| *name)
+        };
+        let mut parts = vec![
+            format!("salt={salt}"),
+            format!("key={}", affinity.key.name()),
+        ];
+        if affinity.key == AffinityKey::ClientIp {
+            let (v4, v6) = (affinity.prefix_v4, affinity.prefix_v6);
+            parts.push(format!("prefix={v4},{v6}"));
+            parts.push(format!("backend={}", affinity.backend.name()));
+        }
+        parts.extend(
+            steering
+                .routes
+                .iter()
+                .map(|(start, track)| format!("route={start},{}", track.map_or("", name_of))),
+        );
+        parts.extend(
+            steering
+                .fallback
+                .map(|track| format!("fallback={}", name_of(track))),
+        );
+        parts.extend(steering.preview.as_ref().map(|preview| {
+            format!(
+                "preview={},{}",
+                preview.listener,
+                preview.track.map_or("", name_of)
+            )
+        }));
+        crate::table::digest::digest(slots, &names, &parts)
     }
+}
+
+/// The time from one moment to a later one, both in milliseconds since 1970. A clock that was set back ends
+/// what was begun by it, rather than stop it until then.
+fn elapsed(since: u64, now: u64) -> Duration {
+    now.checked_sub(since)
+        .map_or(Duration::MAX, Duration::from_millis)
 }

@@ -97,6 +97,17 @@ pub struct Refused {
     pub message: String,
 }
 
+impl Audit {
+    /// The verb of a step that an operator's earlier change takes by itself, such as a ramp's: the record follows
+    /// it, history and audit know the change alone.
+    pub const STEP: &str = "step";
+
+    /// Whether it is such a step's.
+    pub fn is_step(&self) -> bool {
+        self.verb == Self::STEP
+    }
+}
+
 /// A change, ready to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prepared {

@@ -18,10 +18,15 @@ pub(super) fn apply(connection: &Connection, change: &Prepared) -> rusqlite::Res
     }
     for service in &change.services {
         put_service(connection, service)?;
-        put_history(connection, change.sequence, service, &audit)?;
+        if !change.audit.is_step() {
+            put_history(connection, change.sequence, service, &audit)?;
+        }
     }
     for id in &change.ids {
         put_id(connection, id)?;
+    }
+    if change.audit.is_step() {
+        return Ok(());
     }
     put_audit_body(connection, &audit)
 }

@@ -1,4 +1,4 @@
-//! A short name for a split table, the same wherever the same clients meet the same tracks.
+//! A short name for a split, the same wherever the same clients meet the same tracks.
 
 use super::split::Slots;
 
@@ -6,8 +6,9 @@ use super::split::Slots;
 ///
 /// Numbers do not matter, only which name owns which slot. It is FNV-1a, 64 bits, over the names
 /// of the tracks that own slots, sorted, each with a zero byte behind it, and then over each slot's
-/// place in that list: good enough to tell tables apart, and no protection against an adversary.
-pub fn digest(slots: &Slots, names: &[(u8, &str)]) -> String {
+/// place in that list, and then over what else decides, each part with a zero byte behind it: good
+/// enough to tell splits apart, and no protection against an adversary.
+pub fn digest(slots: &Slots, names: &[(u8, &str)], beside: &[String]) -> String {
     let counts = slots.counts();
     let name_of = |number: usize| {
         let named = names
@@ -32,6 +33,10 @@ pub fn digest(slots: &Slots, names: &[(u8, &str)]) -> String {
     }
     for track in slots.as_bytes() {
         hash.add(places[usize::from(*track)]);
+    }
+    for part in beside {
+        part.bytes().for_each(|byte| hash.add(byte));
+        hash.add(0);
     }
     format!("{:016x}", hash.0)
 }
@@ -73,23 +78,44 @@ mod tests {
 
     #[test]
     fn numbers_do_not_matter_names_do() {
-        let one = digest(&table(0, 1), &[(0, "blue"), (1, "green")]);
+        let one = digest(&table(0, 1), &[(0, "blue"), (1, "green")], &[]);
         assert_eq!(one.len(), 16);
-        assert_eq!(one, digest(&table(5, 2), &[(2, "green"), (5, "blue")]));
-        assert_ne!(one, digest(&table(1, 0), &[(0, "blue"), (1, "green")]));
-        assert_ne!(one, digest(&table(0, 1), &[(0, "blue"), (1, "canary")]));
+        assert_eq!(one, digest(&table(5, 2), &[(2, "green"), (5, "blue")], &[]));
+        assert_ne!(one, digest(&table(1, 0), &[(0, "blue"), (1, "green")], &[]));
+        assert_ne!(
+            one,
+            digest(&table(0, 1), &[(0, "blue"), (1, "canary")], &[])
+        );
     }
 
     #[test]
     fn a_track_without_slots_does_not_matter() {
         let names = [(0, "blue"), (1, "green"), (2, "canary")];
-        let two = digest(&table(0, 1), &names[..2]);
-        assert_eq!(two, digest(&table(0, 1), &names));
+        let two = digest(&table(0, 1), &names[..2], &[]);
+        assert_eq!(two, digest(&table(0, 1), &names, &[]));
+    }
+
+    #[test]
+    fn what_else_decides_matters_and_so_does_its_order() {
+        let names = [(0, "blue"), (1, "green")];
+        let with = |beside: &[&str]| {
+            let beside: Vec<String> = beside.iter().map(|part| (*part).to_owned()).collect();
+            digest(&table(0, 1), &names, &beside)
+        };
+        let all = [
+            with(&[]),
+            with(&["a"]),
+            with(&["a", "b"]),
+            with(&["b", "a"]),
+            with(&["ab"]),
+        ];
+        let different: std::collections::BTreeSet<&String> = all.iter().collect();
+        assert_eq!(different.len(), all.len(), "{all:?}");
     }
 
     #[test]
     fn the_digest_never_changes() {
         let names = [(0, "blue"), (1, "green")];
-        assert_eq!(digest(&table(0, 1), &names), "c748269e93640eca");
+        assert_eq!(digest(&table(0, 1), &names, &[]), "c748269e93640eca");
     }
 }

@@ -21,7 +21,7 @@ mod rearrange;
 mod runs;
 mod slots;
 
-use crate::model::MAX_TRACKS;
+use crate::model::{MAX_TRACKS, Weight};
 use crate::share::apportion;
 use rearrange::rearrange;
 
@@ -95,6 +95,40 @@ pub fn allocate(before: Option<&Slots>, shares: &[Share<'_>]) -> Result<Slots, S
         Some(before) => rearrange(before, canonical, &targets),
         None => canonical,
     })
+}
+
+/// The least weight of the second of two tracks at which a slot of the first moves to it, if all flows are
+/// shared by these two and the table before is `slots`; `None` if it has it already.
+pub fn moves_at(slots: &Slots, slot: u16, tracks: [(u8, &str); 2]) -> Option<Weight> {
+    let [(from, from_name), (to, to_name)] = tracks;
+    let owner_at = |millis: u32| {
+        let share = |track, name, millis: u32| Share {
+            track,
+            name,
+            parts: millis.into(),
+        };
+        let whole = Weight::FULL.millis();
+        let shares = [
+            share(from, from_name, whole - millis),
+            share(to, to_name, millis),
+        ];
+        let table = allocate(Some(slots), &shares).ok()?;
+        Some(table.owner(slot))
+    };
+    if slots.owner(slot) != from || owner_at(Weight::FULL.millis())? != to {
+        return None;
+    }
+    // It has it at `most`, and does not at `least`: a track that grows keeps what it has.
+    let (mut least, mut most) = (0, Weight::FULL.millis());
+    while most - least > 1 {
+        let middle = u32::midpoint(least, most);
+        if owner_at(middle)? == to {
+            most = middle;
+        } else {
+            least = middle;
+        }
+    }
+    Weight::from_millis(most).ok()
 }
 
 /// How many slots have another owner.

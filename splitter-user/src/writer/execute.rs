@@ -15,7 +15,7 @@ use crate::state::{IdState, ServiceState, UNPLACED, World};
 use crate::store::{Audit, Prepared, StoreError};
 
 /// A flip that is ready to be made.
-struct Flip {
+pub(super) struct Flip {
     from: Selector,
     to: Selector,
 }
@@ -125,7 +125,7 @@ impl<D: DataPlane + 'static> Writer<D> {
     }
 
     /// Gives every new split a table that no packet can be reading, and that undo does not need.
-    fn place(&mut self, plan: &mut Plan) -> Result<(), ApiError> {
+    pub(super) fn place(&mut self, plan: &mut Plan) -> Result<(), ApiError> {
         for name in &plan.touched {
             let before = self.world.services.get(name);
             let Some(id) = plan.next.service_ids.get(name) else {
@@ -170,7 +170,7 @@ impl<D: DataPlane + 'static> Writer<D> {
     }
 
     /// Whether anything changes that packets must see at once: a split, or a listener's owner.
-    fn needs_flip(&self, plan: &Plan) -> bool {
+    pub(super) fn needs_flip(&self, plan: &Plan) -> bool {
         let split_of = |world: &World, name: &String| {
             world.services.get(name).map(|service| service.split.table)
         };
@@ -181,7 +181,7 @@ impl<D: DataPlane + 'static> Writer<D> {
         resplit || !plan.deleted.is_empty() || owners(&self.world) != owners(&plan.next)
     }
 
-    fn next_flip(&self) -> Result<Flip, ApiError> {
+    pub(super) fn next_flip(&self) -> Result<Flip, ApiError> {
         let from = self.plane.tables().selector();
         let rows = (0..ROWS).filter(|row| u32::try_from(*row) != Ok(from.row()));
         let row = rows.min_by_key(|row| self.rows_retired[*row]).unwrap_or(0);
@@ -198,7 +198,12 @@ impl<D: DataPlane + 'static> Writer<D> {
     }
 
     /// prepared -> tables -> flip -> committed.
-    fn flip_to(&mut self, plan: &Plan, flip: &Flip, audit: Audit) -> Result<Duration, ApiError> {
+    pub(super) fn flip_to(
+        &mut self,
+        plan: &Plan,
+        flip: &Flip,
+        audit: Audit,
+    ) -> Result<Duration, ApiError> {
         let prepared = self.prepared(plan, flip.from, flip.to, audit);
         self.store.prepare(&prepared).map_err(not_recorded)?;
         if let Err(error) = self.prepare_tables(plan, flip) {
@@ -311,7 +316,7 @@ impl<D: DataPlane + 'static> Writer<D> {
             self.rebind(&self.world, &plan.next, flip.to);
             self.sync_endpoints(&sync::endpoints(&plan.next), false)?;
             // A track that loses its last backend keeps its table until packets have left it.
-            let mut early = sync::tracks(&plan.next);
+            let mut early = sync::tracks(&plan.next, now_ms());
             early.retain(|index, members| !members.is_empty() || !self.tracks.contains_key(index));
             self.sync_tracks(&early)?;
         }
@@ -324,7 +329,8 @@ impl<D: DataPlane + 'static> Writer<D> {
                 continue;
             };
             if !self.plane.tables().has_service(id) {
-                self.plane.install_services(&[self.tables_for(id, after)])?;
+                let tables = self.tables_for(id, after, &plan.next);
+                self.plane.install_services(&[tables])?;
             }
             let kept = self.world.services.get(name).is_some_and(|before| {
                 let anchored = before
@@ -333,13 +339,20 @@ impl<D: DataPlane + 'static> Writer<D> {
                 before.split == after.split || anchored
             });
             if !kept {
-                let header = after.split.header(&self.secret);
+                let header = after.split.header(&self.secret, &plan.next.listener_ids);
                 self.plane.tables().write_split(
                     id,
                     after.split.table,
                     &header,
                     after.split.slots.as_bytes(),
                 )?;
+                let routes = &after.split.steering.routes;
+                if !routes.is_empty() {
+                    let table = after.split.table;
+                    self.plane
+                        .tables()
+                        .write_routes(id, table, &routes.table())?;
+                }
             }
             row.table[usize::from(id)] = after.split.table;
         }
@@ -408,7 +421,7 @@ impl<D: DataPlane + 'static> Writer<D> {
     }
 
     /// A change that no packet has to see at once: backends within their tracks.
-    fn without_flip(&mut self, plan: &Plan, audit: Audit) -> Result<(), ApiError> {
+    pub(super) fn without_flip(&mut self, plan: &Plan, audit: Audit) -> Result<(), ApiError> {
         let selector = self.plane.tables().selector();
         let prepared = self.prepared(plan, selector, selector, audit);
         self.store.prepare(&prepared).map_err(not_recorded)?;
@@ -417,7 +430,7 @@ impl<D: DataPlane + 'static> Writer<D> {
             self.write_backends(&plan.next);
             done = self
                 .sync_endpoints(&sync::endpoints(&plan.next), false)
-                .and_then(|()| self.sync_tracks(&sync::tracks(&plan.next)));
+                .and_then(|()| self.sync_tracks(&sync::tracks(&plan.next, now_ms())));
         }
         let done = done.map_err(|error| error.to_string()).and_then(|()| {
             let committed = self.store.commit(selector.sequence());
@@ -438,7 +451,7 @@ impl<D: DataPlane + 'static> Writer<D> {
         else {
             return Ok(());
         };
-        let tracks = sync::tracks(&self.world);
+        let tracks = sync::tracks(&self.world, now_ms());
         self.sync_tracks(&tracks)?;
         self.drop_tracks(&tracks)?;
         let gone: Vec<(u16, String)> = self
@@ -499,7 +512,7 @@ impl<D: DataPlane + 'static> Writer<D> {
         self.resync = true;
         let world = self.world.clone();
         self.write_words(&world, sync::Words::All);
-        self.sync_tracks(&sync::tracks(&world))?;
+        self.sync_tracks(&sync::tracks(&world, now_ms()))?;
         self.sync_endpoints(&sync::endpoints(&world), true)?;
         self.plane.barrier()?;
         self.plane.tables_mut().endpoints.settle();
@@ -542,7 +555,7 @@ fn owners(world: &World) -> BTreeMap<u16, u16> {
         let Some(service_id) = world.service_ids.get(name) else {
             continue;
         };
-        for listener in &service.spec.listeners {
+        for listener in service.spec.dialled() {
             if let Some(id) = world.listener_ids.get(listener) {
                 owners.insert(id, service_id);
             }
@@ -555,6 +568,22 @@ fn not_recorded(error: StoreError) -> ApiError {
     ApiError::internal(format!(
         "the change could not be written to the journal, nothing was changed: {error}"
     ))
+}
+
+/// Of a step that nobody asked for by itself: it leaves no line of its own.
+pub(super) fn step_audit(services: &[String], now: u64) -> Audit {
+    Audit {
+        unix_ms: now,
+        uid: 0,
+        gid: 0,
+        pid: 0,
+        verb: Audit::STEP.to_owned(),
+        service: services.join(","),
+        reason: None,
+        refused: None,
+        from_json: None,
+        to_json: None,
+    }
 }
 
 fn audit(request: &ChangeRequest, actor: Actor, plan: &Plan, now: u64) -> Audit {

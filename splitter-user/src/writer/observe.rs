@@ -77,12 +77,14 @@ pub struct Figures {
 }
 
 impl Observations {
-    /// New flows of a backend within the window.
+    /// New flows within the window that the weights sent to a backend: what observed shares are of.
     pub(super) fn new_flows(&self, backend: u16) -> u64 {
         let count = |reading: Option<&Reading>| {
             reading
                 .and_then(|reading| reading.backends.get(&backend))
-                .map_or(0, |counters| counters.new_flows)
+                .map_or(0, |counters| {
+                    counters.new_flows.saturating_sub(counters.aside)
+                })
         };
         // A backend that was not there at the window's start began at what its number had counted before.
         let first = self
@@ -144,6 +146,7 @@ impl<D: DataPlane + 'static> Writer<D> {
             self.write_vlan_devices();
         }
         self.write_refusals();
+        self.warm(super::now_ms());
         self.judge_flow_table();
         self.judge_nat();
         self.judge_backends();
@@ -156,35 +159,75 @@ impl<D: DataPlane + 'static> Writer<D> {
         Ok(())
     }
 
+    /// Lets backends in slow start take what their time gives them: their tracks' tables are made anew.
+    pub(super) fn warm(&mut self, now: u64) {
+        if self
+            .world
+            .services
+            .values()
+            .all(|service| service.warming.is_empty())
+        {
+            return;
+        }
+        let mut wanted = super::sync::tracks(&self.world, now);
+        // Tables come and go with changes alone.
+        wanted.retain(|index, members| !members.is_empty() && self.tracks.contains_key(index));
+        if let Err(error) = self.sync_tracks(&wanted) {
+            tracing::warn!(%error, "a slow start stands still; all tables are written again");
+            self.resync = true;
+        }
+    }
+
     /// Whether every track that new flows go to has a backend for them.
     pub(super) fn judge_backends(&mut self) {
-        let mut lacking = Vec::new();
+        let (mut lacking, mut falling_back) = (Vec::new(), Vec::new());
         for (name, service) in &self.world.services {
             let (Some(id), Ok(shares)) = (self.world.service_ids.get(name), service.shares())
             else {
                 continue;
             };
-            for share in shares.iter().filter(|share| share.parts > 0) {
+            let nobody = |track: u8, family| {
+                let wire = match family {
+                    crate::model::Family::V4 => splitter_ebpf::wire::Family::V4,
+                    crate::model::Family::V6 => splitter_ebpf::wire::Family::V6,
+                };
+                let index = splitter_ebpf::abi::track_table_index(id, track, wire);
+                self.tracks.get(&index).is_none_or(Vec::is_empty)
+            };
+            let routed = |track: u8| service.split.steering.routes.lead_to(track);
+            let taking = shares
+                .iter()
+                .filter(|share| share.parts > 0 || routed(share.track));
+            for share in taking {
                 for family in service.spec.families_of_listeners() {
-                    let wire = match family {
-                        crate::model::Family::V4 => splitter_ebpf::wire::Family::V4,
-                        crate::model::Family::V6 => splitter_ebpf::wire::Family::V6,
-                    };
-                    let index = splitter_ebpf::abi::track_table_index(id, share.track, wire);
-                    if self.tracks.get(&index).is_none_or(Vec::is_empty) {
-                        lacking.push(format!(
-                            "track {} of {name} has no backend that takes new {family} flows, they are dropped: \
-                             `splitterctl ready {name} BACKEND`, or move its weight away",
-                            share.name
-                        ));
+                    if !nobody(share.track, family) {
+                        continue;
+                    }
+                    let track = share.name;
+                    let fallback = service.split.steering.fallback;
+                    match fallback.filter(|fallback| !nobody(*fallback, family)) {
+                        Some(_) => falling_back.push(format!(
+                            "track {track} of {name} has no backend that takes new {family} flows, they go to the \
+                             fallback {}: `splitterctl ready {name} BACKEND`, or move its weight away",
+                            service.spec.fallback.as_deref().unwrap_or_default()
+                        )),
+                        None => lacking.push(format!(
+                            "track {track} of {name} has no backend that takes new {family} flows, they are dropped: \
+                             `splitterctl ready {name} BACKEND`, or move its weight away"
+                        )),
                     }
                 }
             }
         }
-        if lacking.is_empty() {
-            self.lower(ConditionKind::NoBackend);
-        } else {
-            self.raise(ConditionKind::NoBackend, lacking.join("; "));
+        for (kind, found) in [
+            (ConditionKind::NoBackend, lacking),
+            (ConditionKind::FallbackTaken, falling_back),
+        ] {
+            if found.is_empty() {
+                self.lower(kind);
+            } else {
+                self.raise(kind, found.join("; "));
+            }
         }
     }
 

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::WriterError;
-use crate::model::{Affinity, FlowTimes, Listener, Service, Weight};
-use crate::state::{Anchor, BackendKey, Closing, Drain, IdState, Ids, ServiceState, Split, World};
+use crate::model::{Affinity, FlowTimes, Listener, Route, Service, Weight};
+use crate::state::{
+    Anchor, BackendKey, Closing, Drain, IdState, Ids, Ramp, ServiceState, Split, Steering, World,
+};
 use crate::store::{AnchorRecord, IdRecord, ServiceRecord, Slots as Blob};
 use crate::table::split::Slots;
 
@@ -25,6 +27,12 @@ struct Beside {
     /// Journals of before there were several anchors do not say.
     #[serde(default)]
     split_since: Option<u64>,
+    #[serde(default)]
+    steering: Steering,
+    #[serde(default)]
+    warming: Vec<(IpAddr, u16, u64)>,
+    #[serde(default)]
+    ramp: Option<Ramp>,
 }
 
 /// What is kept beside an anchor's slots.
@@ -37,6 +45,12 @@ struct BesideAnchor {
     /// Journals of before there were several anchors do not say.
     #[serde(default)]
     since: Option<u64>,
+    #[serde(default)]
+    steering: Steering,
+    #[serde(default)]
+    routes: Vec<Route>,
+    #[serde(default)]
+    fallback: Option<String>,
 }
 
 /// What is kept of a listener's number.
@@ -76,6 +90,13 @@ pub(super) fn service(service: &ServiceState, id: u16) -> ServiceRecord {
         affinity: service.split.affinity.clone(),
         salt: service.split.salt.clone(),
         split_since: Some(service.split_since),
+        steering: service.split.steering.clone(),
+        warming: service
+            .warming
+            .iter()
+            .map(|((address, port), since)| (*address, *port, *since))
+            .collect(),
+        ramp: service.ramp.clone(),
     };
     let anchors = service.anchors.iter().map(|anchor| AnchorRecord {
         generation: anchor.generation,
@@ -87,6 +108,9 @@ pub(super) fn service(service: &ServiceState, id: u16) -> ServiceRecord {
             affinity: anchor.split.affinity.clone(),
             salt: anchor.split.salt.clone(),
             since: Some(anchor.since),
+            steering: anchor.split.steering.clone(),
+            routes: anchor.routes.clone(),
+            fallback: anchor.fallback.clone(),
         }),
     });
     ServiceRecord {
@@ -123,9 +147,12 @@ pub(super) fn read_service(record: &ServiceRecord) -> Result<ServiceState, Write
                 slots: Arc::new(slots(&anchor.slots)?),
                 affinity: kept.affinity,
                 salt: kept.salt,
+                steering: kept.steering,
                 table: anchor.index,
             },
             weights: kept.weights,
+            routes: kept.routes,
+            fallback: kept.fallback,
             drained: kept.drained,
         })
     });
@@ -144,10 +171,17 @@ pub(super) fn read_service(record: &ServiceRecord) -> Result<ServiceState, Write
             .map(|(a, p, drain)| ((a, p), drain))
             .collect(),
         closings: beside.closings,
+        warming: beside
+            .warming
+            .into_iter()
+            .map(|(address, port, since)| ((address, port), since))
+            .collect(),
+        ramp: beside.ramp,
         split: Split {
             slots: Arc::new(slots(&record.current)?),
             affinity: beside.affinity,
             salt: beside.salt,
+            steering: beside.steering,
             table: record.current_index,
         },
         anchors,

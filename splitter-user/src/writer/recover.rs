@@ -55,6 +55,7 @@ impl<D: DataPlane + 'static> Writer<D> {
             resync: false,
             leftover: None,
             numbers_due: false,
+            ramps: super::ramp::Ramps::default(),
             tidy_after: None,
             frozen: None,
             refusals: super::policy::Refusals::default(),
@@ -215,13 +216,7 @@ impl<D: DataPlane + 'static> Writer<D> {
         let mut owner: BTreeMap<_, u16> = BTreeMap::new();
         for (name, id) in &ids {
             if let Some(service) = world.services.get(name) {
-                owner.extend(
-                    service
-                        .spec
-                        .listeners
-                        .iter()
-                        .map(|listener| (*listener, *id)),
-                );
+                owner.extend(service.spec.dialled().map(|listener| (*listener, *id)));
             }
         }
         for (id, listener, state) in world.listener_ids.iter() {
@@ -240,7 +235,7 @@ impl<D: DataPlane + 'static> Writer<D> {
                 self.plane.tables().write_listener(id, record);
             }
         }
-        self.sync_tracks(&sync::tracks(&world))?;
+        self.sync_tracks(&sync::tracks(&world, super::now_ms()))?;
         self.sync_endpoints(&sync::endpoints(&world), true)?;
         let mut row = if adopted {
             *self.plane.tables().row(selector.row())
@@ -270,7 +265,10 @@ impl<D: DataPlane + 'static> Writer<D> {
         }
         let sets: Vec<ServiceTables> = sets
             .iter()
-            .filter_map(|(name, id)| Some(self.tables_for(*id, self.world.services.get(name)?)))
+            .filter_map(|(name, id)| {
+                let service = self.world.services.get(name)?;
+                Some(self.tables_for(*id, service, &self.world))
+            })
             .collect();
         self.plane.install_services(&sets)?;
         if !adopted {
@@ -284,19 +282,28 @@ impl<D: DataPlane + 'static> Writer<D> {
     }
 
     /// A service's splits, each in its table.
-    pub(super) fn tables_for(&self, id: u16, service: &ServiceState) -> ServiceTables {
+    pub(super) fn tables_for(
+        &self,
+        id: u16,
+        service: &ServiceState,
+        world: &World,
+    ) -> ServiceTables {
         let anchor = service.anchor().map(|anchor| &anchor.split);
-        let splits = anchor.into_iter().chain([&service.split]);
+        let splits = || anchor.into_iter().chain([&service.split]);
         ServiceTables {
             service: id,
-            tables: splits
+            tables: splits()
                 .map(|split| {
                     (
                         split.table,
-                        split.header(&self.secret),
+                        split.header(&self.secret, &world.listener_ids),
                         Arc::clone(&split.slots),
                     )
                 })
+                .collect(),
+            routes: splits()
+                .filter(|split| !split.steering.routes.is_empty())
+                .map(|split| (split.table, split.steering.routes.table()))
                 .collect(),
         }
     }

@@ -212,6 +212,7 @@ impl<D: DataPlane + 'static> Writer<D> {
         }
         let wait = self.scan.due.saturating_duration_since(now);
         let wait = self.closer.wait(now).map_or(wait, |close| wait.min(close));
+        let wait = self.next_step(now).map_or(wait, |step| wait.min(step));
         if self.tidy_after.is_some() {
             wait.min(Duration::from_millis(20))
         } else {
@@ -225,6 +226,7 @@ impl<D: DataPlane + 'static> Writer<D> {
             self.sync_all()?;
         }
         self.tidy_up()?;
+        self.step_ramps(now);
         if self.scan.running.is_none() && now >= self.scan.due {
             self.observe_second(now)?;
             // What keeps it there was said when it happened.

@@ -4,17 +4,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use splitter_ebpf::abi::{
-    self, Backend, Binding, Endpoint, EndpointKind, PAIRS, Pair, Reply, ServiceWord,
-    track_table_index,
+    self, Binding, Endpoint, EndpointKind, PAIRS, Pair, Reply, ServiceWord, track_table_index,
 };
 use splitter_ebpf::wire::{Family, TCP, UDP, WireAddress, WirePort};
 
 use super::{Pools, Writer};
 use crate::api::types::ApiError;
 use crate::dataplane::{DataPlane, PlaneError, TrackUpdate};
-use crate::model::{Listener, Mode, Protocol};
+use crate::model::{Backend, Listener, Mode, Protocol};
 use crate::state::{BackendKey, IdState, World};
 use crate::table::maglev::{self, Member};
+use crate::table::slow_start;
 
 /// An endpoint's place, in an order.
 pub(super) type Place = ([u32; 4], u64);
@@ -195,8 +195,8 @@ pub(super) fn check_pairs(world: &World) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// The backends of every track table.
-pub(super) fn tracks(world: &World) -> BTreeMap<u32, Vec<Member>> {
+/// The backends of every track table, with the weights that they have at `now`: milliseconds since 1970.
+pub(super) fn tracks(world: &World, now: u64) -> BTreeMap<u32, Vec<Member>> {
     let mut tables = BTreeMap::new();
     for (name, service) in &world.services {
         let Some(service_id) = world.service_ids.get(name) else {
@@ -207,22 +207,29 @@ pub(super) fn tracks(world: &World) -> BTreeMap<u32, Vec<Member>> {
                 continue;
             };
             for family in Family::ALL {
-                let members = track
+                let taking: Vec<&Backend> = track
                     .backends
                     .iter()
-                    .filter(|backend| Family::of(&backend.address) == family);
-                let members: Vec<Member> = members
+                    .filter(|backend| Family::of(&backend.address) == family)
                     .filter(|backend| {
                         service.takes_new_flows(backend.address, backend.port)
                             && !service.is_closed(&track.name)
                     })
-                    .filter_map(|backend| {
+                    .collect();
+                let parts: Vec<(u32, u32)> = taking
+                    .iter()
+                    .map(|backend| (backend.weight, service.part_of(track, backend, now)))
+                    .collect();
+                let members: Vec<Member> = taking
+                    .into_iter()
+                    .zip(slow_start::weights(&parts))
+                    .filter_map(|(backend, weight)| {
                         let key = BackendKey::of(&service.spec, &track.name, backend);
                         Some(Member {
                             id: world.backend_ids.get(&key)?,
                             address: backend.address,
                             port: backend.port.unwrap_or(0),
-                            weight: backend.weight,
+                            weight,
                         })
                     })
                     .collect();
@@ -256,14 +263,14 @@ impl<D: DataPlane + 'static> Writer<D> {
             let (hop, path) = hop.unwrap_or_default();
             self.plane.tables().write_backend(
                 id,
-                Backend {
+                abi::Backend {
                     address,
                     port,
                     mode,
                     pool: pool.unwrap_or(0),
                     hops: [hop; 2],
                     paths: [path; 2],
-                    ..Backend::default()
+                    ..abi::Backend::default()
                 },
             );
         }
@@ -385,7 +392,7 @@ impl<D: DataPlane + 'static> Writer<D> {
             }
         }
         for (id, several) in shared {
-            let flags = if several { Backend::SHARED } else { 0 };
+            let flags = if several { abi::Backend::SHARED } else { 0 };
             if self.plane.tables().backend(id).flags != flags {
                 self.plane.tables().share_backend(id, flags);
             }

@@ -180,6 +180,7 @@ fn a_restart_finds_the_same_slots_and_generation() {
         Command::SetWeight {
             target: target(),
             weights,
+            ramp: None,
         },
     );
     let (digest, generation) = (
@@ -523,8 +524,10 @@ fn the_first_flows_of_a_change_outlive_a_scan_that_began_before_it() {
 
 mod anchors;
 mod closing;
+mod explained;
 mod faults;
 mod import;
 mod modes;
 mod policy;
+mod ramps;
 mod steps;

@@ -10,9 +10,7 @@ use splitter_ebpf::wire::{Family, WirePort};
 use super::scan::listener_of;
 use super::{PlaneStatus, Writer, moment, now_ms};
 use crate::api::types::{
-    AffinityView, AnchorView, ApiError, BackendView, Condition, ConditionKind, ConditionStatus,
-    DrainState, DrainTarget, DrainView, FlowFilter, FlowList, FlowState, FlowView, Health,
-    LifeState, LimitsView, ListenerView, Observed, Phase, ServiceStatus, ServiceView, TrackView,
+    AffinityView, AnchorView, ApiError, BackendView, Condition, ConditionKind, ConditionStatus, DrainState, DrainTarget, DrainView, FlowFilter, FlowList, FlowState, FlowView, Health, LifeState, LimitsView, ListenerView, Observed, Phase, PrefixView, ServiceStatus, ServiceView, TrackView,
 };
 use crate::dataplane::{DataPlane, FlowSlot};
 use crate::model::{AffinityKey, Listener, Mode, NoBackend, Track};
@@ -31,7 +29,9 @@ fn anchor_view(anchor: &Anchor) -> AnchorView {
     }
 }
 
-fn listener_view(listener: &Listener) -> ListenerView {
+mod ways;
+
+pub(super) fn listener_view(listener: &Listener) -> ListenerView {
     ListenerView {
         vip: listener.vip,
         port: listener.port,
@@ -95,16 +95,13 @@ impl<D: DataPlane + 'static> Writer<D> {
             release: spec.release.clone(),
             mode: spec.mode.name().to_owned(),
             no_backend: spec.no_backend.name().to_owned(),
-            affinity: AffinityView {
-                key: match service.split.affinity.key {
-                    AffinityKey::Flow => "flow",
-                    AffinityKey::ClientIp => "clientIP",
-                }
-                .to_owned(),
-                salt: service.split.salt.clone(),
-            },
+            affinity: ways::affinity(&service.split),
             digest: service.digest(),
             listeners: spec.listeners.iter().map(listener_view).collect(),
+            fallback: spec.fallback.clone(),
+            preview: spec.preview.as_ref().map(ways::preview),
+            routes: spec.routes.iter().map(ways::route).collect(),
+            ramp: ways::ramp(service),
             tracks,
             unpinned: self.unpinned_of(&ids),
             conditions: self.conditions_of(service),
@@ -174,11 +171,17 @@ impl<D: DataPlane + 'static> Writer<D> {
             mode: self.former_mode(name).name().to_owned(),
             no_backend: NoBackend::Drop.name().to_owned(),
             affinity: AffinityView {
-                key: "flow".to_owned(),
+                key: AffinityKey::Flow.name().to_owned(),
+                backend: AffinityKey::Flow.name().to_owned(),
+                prefix: PrefixView::default(),
                 salt: String::new(),
             },
             digest: String::new(),
             listeners: Vec::new(),
+            fallback: None,
+            preview: None,
+            routes: Vec::new(),
+            ramp: None,
             tracks: self.former_tracks(name, None),
             unpinned: 0,
             conditions: Vec::new(),

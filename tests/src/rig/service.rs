@@ -11,6 +11,7 @@ use splitter_ebpf::hash::derive;
 use splitter_ebpf::wire::{Family, WireAddress, WirePort};
 use splitter_user::dataplane::{DataPlane as _, ServiceTables};
 use splitter_user::table::maglev::{Member, build};
+use splitter_user::table::route::Spans;
 use splitter_user::table::split::{Share, Slots, allocate};
 
 use super::{BALANCER_MAC, Rig, SECRET, mac_of};
@@ -90,6 +91,9 @@ pub struct Plan {
     tracks: Vec<Vec<Server>>,
     slots: Slots,
     header: SplitHeader,
+    /// Which of the listeners is the preview.
+    preview: Option<u16>,
+    routes: Spans,
     mode: Mode,
     /// What clients are translated to, and the ports there.
     pool: (Vec<IpAddr>, std::ops::Range<u16>),
@@ -105,9 +109,14 @@ impl Plan {
             mask_v6: WireAddress::prefix_mask(128, Family::V6),
             mask_v4: u32::MAX,
             affinity: Affinity::Flow as u32,
-            reserved: 0,
+            fallback: 0,
+            preview: 0,
+            preview_listener: 0,
+            flags: 0,
         };
         Self {
+            preview: None,
+            routes: Spans::default(),
             listeners: Vec::new(),
             tracks: Vec::new(),
             slots: all(0),
@@ -168,6 +177,44 @@ impl Plan {
         self.header.mask_v6 = WireAddress::prefix_mask(bits_v6, Family::V6);
         self
     }
+
+    /// The backend within the track by the client too.
+    #[must_use]
+    pub fn backend_by_client(mut self) -> Self {
+        self.header.flags |= SplitHeader::BACKEND_BY_CLIENT;
+        self
+    }
+
+    /// With a track that takes what others have nobody for.
+    #[must_use]
+    pub fn fallback(mut self, track: u8) -> Self {
+        self.header.fallback = track + 1;
+        self
+    }
+
+    /// With this listener, from 0, leading to that track, or to nobody.
+    #[must_use]
+    pub fn preview(mut self, listener: u16, track: Option<u8>) -> Self {
+        self.preview = Some(listener);
+        self.header.preview = track.map_or(0, |track| track + 1);
+        self
+    }
+
+    /// With these ways before the weights.
+    #[must_use]
+    pub fn routes(mut self, routes: &Spans) -> Self {
+        self.routes = routes.clone();
+        self.header.flags |= SplitHeader::ROUTES;
+        self
+    }
+
+    /// The header, for a service whose first listener has this id.
+    fn header(&self, first: u16) -> SplitHeader {
+        SplitHeader {
+            preview_listener: self.preview.map_or(0, |listener| first + listener),
+            ..self.header
+        }
+    }
 }
 
 fn parsed(at: &str) -> SocketAddr {
@@ -205,16 +252,18 @@ impl Rig {
     pub fn serve(&mut self, plan: &Plan) -> Result<Service> {
         self.services += 1;
         let id = self.services;
+        let header = plan.header(self.listeners + 1);
         self.plane.install_services(&[ServiceTables {
             service: id,
-            tables: vec![(0, plan.header, Arc::new(plan.slots.clone()))],
+            tables: vec![(0, header, Arc::new(plan.slots.clone()))],
+            routes: vec![(0, plan.routes.table())],
         }])?;
         let backends = self.backends_of(id, plan)?;
         let mut service = Service {
             id,
             listeners: Vec::new(),
             backends,
-            header: plan.header,
+            header,
         };
         for (at, protocol) in &plan.listeners {
             let listener = self.listen(id, *at, *protocol)?;
@@ -222,6 +271,18 @@ impl Rig {
             self.answer(&service, plan, listener, *at, *protocol)?;
         }
         Ok(service)
+    }
+
+    /// Writes what a plan says of the split into one of a service's tables, which must not be current.
+    ///
+    /// # Errors
+    /// What the data plane says.
+    pub fn write_plan(&self, service: &Service, table: u8, plan: &Plan) -> Result<()> {
+        let first = service.listeners.first().copied().unwrap_or(0);
+        let header = plan.header(first);
+        let tables = self.tables();
+        tables.write_split(service.id, table, &header, plan.slots.as_bytes())?;
+        Ok(tables.write_routes(service.id, table, &plan.routes.table())?)
     }
 
     /// The pools of a plan, by family: 0 where there is none.

@@ -158,8 +158,8 @@ fn a_port_that_a_mode_cannot_change_is_refused_with_the_fix() -> Result<()> {
 fn a_field_of_a_later_version_is_refused_as_such() -> Result<()> {
     assert_spoiled(
         "  mode: dnat",
-        "  mode: dnat\n  fallback: blue",
-        &["fallback"],
+        "  mode: dnat\n  healthChecks: []",
+        &["healthChecks"],
     )
 }
 

@@ -7,3 +7,4 @@ mod forwarding;
 mod modes;
 mod no_backend;
 mod shares;
+mod ways;

@@ -2,6 +2,7 @@
 
 mod answers;
 mod cut;
+mod explained;
 mod forwarding;
 mod fragments;
 mod icmp;
@@ -16,6 +17,7 @@ mod room;
 mod shapes;
 mod unsupported;
 mod vlan;
+mod ways;
 mod worlds;
 
 use anyhow::Result;

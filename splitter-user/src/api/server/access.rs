@@ -10,6 +10,8 @@ use super::peer::Peer;
 pub const NEEDS: &[(&str, Role)] = &[
     ("get", Role::Viewer),
     ("flows", Role::Viewer),
+    ("explain", Role::Viewer),
+    ("which", Role::Viewer),
     ("status", Role::Viewer),
     ("doctor", Role::Viewer),
     ("history", Role::Viewer),

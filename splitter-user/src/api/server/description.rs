@@ -6,24 +6,25 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use super::routes::{DrainQuery, ExportQuery};
+use super::routes::{DrainQuery, ExportQuery, WhichQuery};
 use crate::api::types::{
     AuditFilter, AuditList, ChangeReply, ChangeRequest, DiffRequest, DiffView, DrainView,
-    ErrorBody, FindingList, FlowFilter, FlowList, FreezeRequest, FreezeView, HistoryFilter,
-    HistoryList, ServiceDocument, ServiceList, StatusView,
+    ErrorBody, ExplainQuery, Explanation, FindingList, FlowFilter, FlowList, FreezeRequest, FreezeView, HistoryFilter,
+    HistoryList, ServiceDocument, ServiceList, StatusView, Which,
 };
 
 /// Where schemas stand in the OpenAPI document.
 const COMPONENTS: &str = "#/components/schemas/";
 
 /// Types that say in `kind` what they are; it is their name.
-const KINDS: [&str; 13] = [
+const KINDS: [&str; 15] = [
     "AuditList",
     "Change",
     "ChangeList",
     "Diff",
     "Drain",
     "Error",
+    "Explanation",
     "FindingList",
     "FlowList",
     "Freeze",
@@ -31,6 +32,7 @@ const KINDS: [&str; 13] = [
     "Service",
     "ServiceList",
     "Status",
+    "Which",
 ];
 
 /// Makes the schema of a type, with all it needs among the components.
@@ -130,6 +132,24 @@ fn operations() -> Vec<Operation> {
                 "drain",
                 "How a drain stands",
                 Reply::Json(of::<DrainView>),
+            )
+        },
+        Operation {
+            query: Some(whole::<WhichQuery>),
+            ..read(
+                "/v1/services/{name}/which",
+                "which",
+                "The track that a client meets",
+                Reply::Json(of::<Which>),
+            )
+        },
+        Operation {
+            query: Some(whole::<ExplainQuery>),
+            ..read(
+                "/v1/explain",
+                "explain",
+                "Where a packet goes, and why or why not",
+                Reply::Json(of::<Explanation>),
             )
         },
         Operation {

@@ -1,6 +1,7 @@
 //! Paths and handlers. All of them are under `/v1`.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,9 +24,7 @@ use super::reply::{Refusal, parse, too_large};
 use super::{MAX_BODY, REQUEST_TIME};
 use super::{access, description};
 use crate::api::types::{
-    ApiError, AuditFilter, AuditList, ChangeReply, ChangeRequest, Command, DiffView, DrainTarget,
-    DrainView, ErrorCode, FindingList, FlowFilter, FlowList, FreezeRequest, FreezeView,
-    HistoryFilter, HistoryList, MAX_FLOW_LIMIT, ServiceDocument, ServiceList, StatusView,
+    ApiError, AuditFilter, AuditList, ChangeReply, ChangeRequest, Command, DiffView, DrainTarget, DrainView, ErrorCode, ExplainQuery, Explanation, FindingList, FlowFilter, FlowList, FreezeRequest, FreezeView, HistoryFilter, HistoryList, MAX_FLOW_LIMIT, ServiceDocument, ServiceList, StatusView, Which,
 };
 use crate::api::{Agent, Denied};
 
@@ -79,6 +78,8 @@ fn routes<A: Agent>() -> Vec<(&'static str, MethodRouter<Shared<A>>)> {
         ("/v1/services", get(services::<A>)),
         ("/v1/services/{name}", get(service::<A>)),
         ("/v1/services/{name}/drain", get(drain::<A>)),
+        ("/v1/services/{name}/which", get(which::<A>)),
+        ("/v1/explain", get(explain::<A>)),
         ("/v1/flows", get(flows::<A>)),
         ("/v1/status", get(status::<A>)),
         ("/v1/export", get(export::<A>)),
@@ -190,6 +191,35 @@ async fn drain<A: Agent>(
             () = shared.stop.cancelled() => {}
         }
     }
+}
+
+async fn explain<A: Agent>(
+    State(shared): State<Shared<A>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    query: Result<Query<ExplainQuery>, QueryRejection>,
+) -> Result<Json<Explanation>, Refusal> {
+    access::check(peer, "explain")?;
+    let Query(query) = query?;
+    Ok(Json(shared.agent.explain(query).await?))
+}
+
+/// Whose track is asked for.
+#[derive(Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WhichQuery {
+    /// The client's address.
+    client: IpAddr,
+}
+
+async fn which<A: Agent>(
+    State(shared): State<Shared<A>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Path(name): Path<String>,
+    query: Result<Query<WhichQuery>, QueryRejection>,
+) -> Result<Json<Which>, Refusal> {
+    access::check(peer, "which")?;
+    let Query(query) = query?;
+    Ok(Json(shared.agent.which(query.client, &name).await?))
 }
 
 async fn flows<A: Agent>(

@@ -92,6 +92,14 @@ pub enum Command {
         target: Target,
         /// Track and percentage (`25%`), in the order given.
         weights: Vec<(String, String)>,
+        /// Over this time, a few slots at a time; at once if absent.
+        #[serde(
+            default,
+            skip_serializing_if = "Option::is_none",
+            with = "encoding::optional_duration"
+        )]
+        #[schemars(with = "Option<String>")]
+        ramp: Option<Duration>,
     },
     /// Move all new flows to one track in one flip.
     Cutover {

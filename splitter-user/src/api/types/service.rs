@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -44,10 +45,22 @@ pub struct ServiceView {
     pub no_backend: String,
     /// What the split hash covers.
     pub affinity: AffinityView,
-    /// Names the bytes of the split table in force.
+    /// Names everything that decides who goes where: slots, affinity, salt, routes, fallback, preview.
     pub digest: String,
     /// What clients dial.
     pub listeners: Vec<ListenerView>,
+    /// The track that takes new flows when theirs has no backend that may take them.
+    #[serde(default)]
+    pub fallback: Option<String>,
+    /// What testers dial, and the track that it leads to.
+    #[serde(default)]
+    pub preview: Option<PreviewView>,
+    /// Ways before the weights; the first that matches wins.
+    #[serde(default)]
+    pub routes: Vec<RouteView>,
+    /// Slots are on their way to the desired weights; null when they are there.
+    #[serde(default)]
+    pub ramp: Option<RampView>,
     /// In the resource's order.
     pub tracks: Vec<TrackView>,
     /// New flows that could not be pinned, since the agent began to count.
@@ -60,10 +73,59 @@ pub struct ServiceView {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AffinityView {
-    /// `flow` or `clientIP`.
+    /// `flow` or `clientIP`: what fixes the track.
     pub key: String,
+    /// `flow` or `clientIP`: what fixes the backend within the track.
+    #[serde(default)]
+    pub backend: String,
+    /// Leading bits of a client's address that count.
+    #[serde(default)]
+    pub prefix: PrefixView,
     /// The salt in force.
     pub salt: String,
+}
+
+/// Leading bits of a client's address.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PrefixView {
+    /// Of an IPv4 address, 0 to 32.
+    pub v4: u8,
+    /// Of an IPv6 address, 0 to 128.
+    pub v6: u8,
+}
+
+/// A ramp on its way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RampView {
+    /// Slots that it moves in all.
+    pub slots: u32,
+    /// Slots that it has moved.
+    pub moved: u32,
+    /// Seconds until its end, if the agent goes on.
+    pub remaining_seconds: u64,
+}
+
+/// A route, as the resource has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RouteView {
+    /// Networks of clients.
+    #[schemars(with = "Vec<String>")]
+    pub source: Vec<IpNet>,
+    /// Where their new flows go.
+    pub track: String,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// A preview, as the resource has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PreviewView {
+    /// What testers dial.
+    #[serde(flatten)]
+    pub listener: ListenerView,
+    /// The track that it leads to.
+    pub track: String,
 }
 
 /// A listener.

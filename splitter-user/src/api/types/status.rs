@@ -117,6 +117,8 @@ pub enum ConditionKind {
     NatExhausted,
     /// A track with weight has no backend that may take new flows.
     NoBackend,
+    /// A track has no backend that may take new flows, and the fallback takes them.
+    FallbackTaken,
     /// The flow table has no room left where flows need it.
     FlowTableFull,
     /// Ports of `[nat]` overlap with the kernel's.
@@ -147,6 +149,7 @@ impl ConditionKind {
             | Self::InterfaceMissing => true,
             Self::GenericMode
             | Self::UnpinnedFlows
+            | Self::FallbackTaken
             | Self::PortOverlap
             | Self::LimitsPending
             | Self::PinsMissing

@@ -23,6 +23,15 @@ async fn each_changing_verb_asks_for_what_was_typed() {
             Command::SetWeight {
                 target: web(),
                 weights: vec![weight("green", "25%")],
+                ramp: None,
+            },
+        ),
+        (
+            "set-weight web green=50% --ramp 10m",
+            Command::SetWeight {
+                target: web(),
+                weights: vec![weight("green", "50%")],
+                ramp: Some(std::time::Duration::from_secs(600)),
             },
         ),
         (
@@ -30,6 +39,7 @@ async fn each_changing_verb_asks_for_what_was_typed() {
             Command::SetWeight {
                 target: shop(),
                 weights: vec![weight("green", "0.5%"), weight("canary", "1%")],
+                ramp: None,
             },
         ),
         (
@@ -338,6 +348,47 @@ async fn waiting_for_a_drain_ends_with_proof() {
     );
     assert_eq!(ran.json()["drain"]["proven"], json!(true));
     assert_eq!(ran.json()["drain"]["neverPinned"], json!(3));
+}
+
+#[tokio::test]
+async fn a_ramp_is_waited_for_and_its_progress_is_talk() {
+    let ramp = |moved, remaining_seconds| RampView {
+        slots: 13_107,
+        moved,
+        remaining_seconds,
+    };
+    let fake = Fake::default();
+    fake.ramps
+        .lock()
+        .unwrap()
+        .extend([ramp(0, 30), ramp(0, 30), ramp(6_553, 15)]);
+    let running = Running::start(fake);
+    let ran = ctl(
+        &running.socket,
+        "set-weight web green=25% --ramp 30s -o json",
+    )
+    .await;
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert_eq!(ran.json()["generation"], json!(42));
+    assert_eq!(
+        ran.err,
+        "web: 0 of 13107 slots moved (0% of 20%), 30s left\n\
+         web: 6553 of 13107 slots moved (9.999% of 20%), 15s left\n"
+    );
+}
+
+#[tokio::test]
+async fn a_ramp_that_another_change_ended_has_an_exit_code_of_its_own() {
+    let fake = Fake::default();
+    fake.changes.lock().unwrap()[0].generation = 41;
+    let running = Running::start(fake);
+    let ran = ctl(&running.socket, "set-weight web green=25% --ramp 30s").await;
+    assert_eq!(ran.code, 3);
+    assert!(
+        ran.err.contains("another change (generation 42)"),
+        "{}",
+        ran.err
+    );
 }
 
 #[tokio::test]

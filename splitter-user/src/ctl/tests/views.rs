@@ -45,6 +45,46 @@ async fn services_are_a_list_and_a_named_service_is_one_object() {
 }
 
 #[tokio::test]
+async fn explain_says_where_why_and_by_what() {
+    let running = Running::start(Fake::default());
+    let ran = ctl(&running.socket, "explain 198.18.9.7:40000 198.18.1.100:80").await;
+    assert_eq!(
+        (ran.code, ran.out.as_str()),
+        (
+            0,
+            "198.18.9.7:40000 -> 198.18.1.100:80/tcp: forward (new_flow) to 198.18.2.21:80\n  \
+             service web, track green, by weights, slot 7\n  \
+             this client has slot 7, which belongs to track green\n"
+        )
+    );
+    let line = "explain [2001:db8::7]:1 [2001:db8:1::100]:53 --protocol udp -o json";
+    let json = ctl(&running.socket, line).await.json();
+    assert_eq!(json["kind"], json!("Explanation"));
+    assert_eq!(json["to"]["protocol"], json!("udp"));
+    assert_eq!(json["client"], json!("[2001:db8::7]:1"));
+    let ran = ctl(&running.socket, "explain 198.18.9.7 198.18.1.100:80").await;
+    assert_eq!(ran.code, 1, "{}", ran.err);
+}
+
+#[tokio::test]
+async fn which_names_the_track_and_the_weight_at_which_the_client_moves() {
+    let running = Running::start(Fake::default());
+    let ran = ctl(&running.socket, "which 198.18.9.7 web").await;
+    assert_eq!(
+        (ran.code, ran.out.as_str()),
+        (
+            0,
+            "198.18.9.7 meets track blue of web (slot 7, by weights); it moves to green when green has 12.5% or more\n"
+        )
+    );
+    let json = ctl(&running.socket, "which 2001:db8::7 web -o json")
+        .await
+        .json();
+    assert_eq!(json["kind"], json!("Which"));
+    assert_eq!(json["moves"], json!({"to": "green", "at": "12.5"}));
+}
+
+#[tokio::test]
 async fn yaml_says_what_json_says() {
     let running = Running::start(Fake::default());
     for line in [
@@ -132,11 +172,15 @@ Generation: 42 (undo goes to 41)
 Release:    shop
 Mode:       dnat
 No backend: drop
-Affinity:   clientIP, salt shop
+Affinity:   clientIP (/24, /56), backend flow, salt shop
 Digest:     9f86d081
 Listeners:  198.18.1.100:80/tcp
+Ramp:       -
+Preview:    198.18.1.101:80/tcp -> green
+Fallback:   blue
 Unpinned:   3 new flows could not be pinned
 Anchor:     generation 39-41: blue 100%, green 0%
+Route 1:    198.18.9.0/24 -> green (staff)
 
 Track blue (version 1.8.2): desired 95%, applied 95% (62259 slots), observed - (10432 new flows in 60 s), 61203 flows
   198.18.2.11:80  mode dnat, weight 1, health unknown, 61203 flows

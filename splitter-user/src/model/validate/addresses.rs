@@ -41,7 +41,7 @@ pub(super) fn check(service: &Service, problems: &mut Problems<'_>) {
     }
 }
 
-fn address(place: Place, what: &str, address: IpAddr, problems: &mut Problems<'_>) {
+pub(super) fn address(place: Place, what: &str, address: IpAddr, problems: &mut Problems<'_>) {
     let Some(kind) = unusable(address) else {
         return;
     };
@@ -80,9 +80,15 @@ fn unchanged_port(service: &Service, t: usize, b: usize, problems: &mut Problems
     let (true, Some(port)) = (service.mode.is_one_way(), backend.port) else {
         return;
     };
+    let preview = service
+        .preview
+        .iter()
+        .filter(|preview| preview.track == service.tracks[t].name)
+        .map(|preview| &preview.listener);
     let dialled: BTreeSet<u16> = service
         .listeners
         .iter()
+        .chain(preview)
         .filter(|listener| listener.family() == backend.family())
         .map(|listener| listener.port)
         .collect();
@@ -102,7 +108,7 @@ fn unchanged_port(service: &Service, t: usize, b: usize, problems: &mut Problems
     );
 }
 
-fn port(place: Place, port: u16, problems: &mut Problems<'_>) {
+pub(super) fn port(place: Place, port: u16, problems: &mut Problems<'_>) {
     if port == 0 {
         problems.add(
             place,

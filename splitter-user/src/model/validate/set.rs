@@ -63,6 +63,10 @@ fn listeners(services: &BTreeMap<String, Service>) -> BTreeMap<Listener, Vec<At>
             let place = at(service, Place::Listener(index));
             found.entry(*listener).or_default().push(place);
         }
+        if let Some(preview) = &service.preview {
+            let place = at(service, Place::Preview);
+            found.entry(preview.listener).or_default().push(place);
+        }
     }
     found
 }
@@ -160,7 +164,7 @@ fn backends(
             .flat_map(move |(t, track)| {
                 track.backends.iter().enumerate().map(move |(b, backend)| {
                     let mut served = Served::new();
-                    for listener in &service.listeners {
+                    for listener in service.dialled() {
                         if let Some(endpoint) = backend.endpoint_for(listener) {
                             served.entry(endpoint).or_default().insert(*listener);
                         }

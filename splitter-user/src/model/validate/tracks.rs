@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Problems;
 use crate::diagnostic::list;
-use crate::model::{Endpoint, MAX_BACKENDS_PER_TRACK, MAX_TRACKS, Place, Service, Track, Weight};
+use crate::model::{
+    Endpoint, Family, Listener, MAX_BACKENDS_PER_TRACK, MAX_TRACKS, Place, Service, Track, Weight,
+};
 
 pub(super) fn check(service: &Service, problems: &mut Problems<'_>) {
     if service.tracks.is_empty() || service.tracks.len() > MAX_TRACKS {
@@ -134,7 +136,7 @@ fn families(service: &Service, index: usize, track: &Track, problems: &mut Probl
             );
         }
     }
-    let dialled = service.families_of_listeners();
+    let dialled: BTreeSet<Family> = service.dialled().map(Listener::family).collect();
     for (b, backend) in track.backends.iter().enumerate() {
         if !dialled.is_empty() && !dialled.contains(&backend.family()) {
             problems.add(
@@ -158,8 +160,7 @@ fn repeated_backends(service: &Service, problems: &mut Problems<'_>) {
     for (t, track) in service.tracks.iter().enumerate() {
         for (b, backend) in track.backends.iter().enumerate() {
             let endpoints: BTreeSet<Endpoint> = service
-                .listeners
-                .iter()
+                .dialled()
                 .filter_map(|listener| backend.endpoint_for(listener))
                 .collect();
             let mut said = false;

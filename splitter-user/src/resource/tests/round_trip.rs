@@ -2,17 +2,18 @@
 
 //! What is exported can be applied.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use proptest::prelude::*;
 
 use super::super::{parse, render};
 use super::FULL;
 use crate::model::{
-    Affinity, AffinityKey, Backend, DrainPolicy, FlowTimes, Listener, Mode, NoBackend, OnTimeout,
-    Protocol, Service, Track, Weight, validate_set,
+    Affinity, AffinityKey, Backend, Curve, DrainPolicy, FlowTimes, Listener, Mode, NoBackend,
+    OnTimeout, Preview, Protocol, Route, Service, SlowStart, Track, Weight, validate_set,
 };
 
 const EXPORTED: &str = r#"apiVersion: splitter/v1
@@ -31,6 +32,7 @@ spec:
     key: clientIP
     prefix: {v4: 24, v6: 56}
     salt: web-1
+    backend: flow
   tracks:
   - name: blue
     version: "1.10"
@@ -41,10 +43,15 @@ spec:
   - name: green
     version: "1.9.0"
     weight: 5%
+    slowStart: {duration: 1m, curve: linear}
     backends:
     - {address: "198.18.2.21", port: 80, weight: 1}
     - {address: "2001:db8:2::21", port: 80, weight: 1}
+  fallback: blue
   noBackend: drop
+  preview: {vip: "198.18.1.101", port: 80, protocol: tcp, track: green}
+  routes:
+  - {match: {source: ["198.18.9.0/24", "2001:db8:9::/48"]}, track: green, reason: "staff"}
   flows:
     tcpIdle: 2h
     udpIdle: 1m 30s
@@ -123,10 +130,15 @@ fn seconds(most: u64) -> impl Strategy<Value = Duration> {
 }
 
 fn affinity() -> impl Strategy<Value = Affinity> {
-    let key = prop_oneof![Just(AffinityKey::Flow), Just(AffinityKey::ClientIp)];
-    (key, 0..=32_u8, 0..=128_u8, prop::option::of(text(40))).prop_map(
-        |(key, prefix_v4, prefix_v6, salt)| Affinity {
+    let both = prop_oneof![
+        Just((AffinityKey::Flow, AffinityKey::Flow)),
+        Just((AffinityKey::ClientIp, AffinityKey::Flow)),
+        Just((AffinityKey::ClientIp, AffinityKey::ClientIp)),
+    ];
+    (both, 0..=32_u8, 0..=128_u8, prop::option::of(text(40))).prop_map(
+        |((key, backend), prefix_v4, prefix_v6, salt)| Affinity {
             key,
+            backend,
             prefix_v4,
             prefix_v6,
             salt,
@@ -160,7 +172,8 @@ fn tracks() -> impl Strategy<Value = Vec<Track>> {
             all.map(backend).collect::<Vec<_>>()
         })
     };
-    let track = move |t: u8| (prop::option::of(text(60)), backends(t));
+    let slow_start = || prop::option::of(seconds(3_600));
+    let track = move |t: u8| (prop::option::of(text(60)), slow_start(), backends(t));
     (1..=8_u8, any::<bool>()).prop_flat_map(move |(count, weighted)| {
         (0..count)
             .map(track)
@@ -168,10 +181,15 @@ fn tracks() -> impl Strategy<Value = Vec<Track>> {
             .prop_map(move |tracks| {
                 let first = 100_000 - 1_001 * (u32::from(count) - 1);
                 let weight = |t: usize| Weight::from_millis(if t == 0 { first } else { 1_001 });
-                let track = |(t, (version, backends))| Track {
+                type Parts = (Option<String>, Option<Duration>, Vec<Backend>);
+                let track = |(t, (version, slow_start, backends)): (usize, Parts)| Track {
                     name: format!("track-{t}"),
                     version,
                     weight: weighted.then(|| weight(t).unwrap()),
+                    slow_start: slow_start.map(|duration| SlowStart {
+                        duration,
+                        curve: Curve::Linear,
+                    }),
                     backends,
                 };
                 tracks.into_iter().enumerate().map(track).collect()
@@ -181,6 +199,26 @@ fn tracks() -> impl Strategy<Value = Vec<Track>> {
 
 fn on_timeout() -> impl Strategy<Value = OnTimeout> {
     prop::sample::select(OnTimeout::NAMES.map(|(_, word)| word).to_vec())
+}
+
+/// Routes: networks, which of the tracks, why.
+fn routes() -> impl Strategy<Value = Vec<(BTreeSet<IpNet>, prop::sample::Index, Option<String>)>> {
+    let network = prop_oneof![
+        (any::<u32>(), 0..=32_u8)
+            .prop_map(|(bits, most)| IpNet::new(Ipv4Addr::from_bits(bits).into(), most)),
+        (any::<u128>(), 0..=128_u8)
+            .prop_map(|(bits, most)| IpNet::new(Ipv6Addr::from_bits(bits).into(), most)),
+    ];
+    let network = network.prop_map(|network| network.unwrap().trunc());
+    let sources = prop::collection::btree_set(network, 1..4);
+    prop::collection::vec(
+        (
+            sources,
+            any::<prop::sample::Index>(),
+            prop::option::of(text(40)),
+        ),
+        0..4,
+    )
 }
 
 prop_compose! {
@@ -193,6 +231,9 @@ prop_compose! {
         mode in mode(),
         no_backend in no_backend(),
         tracks in tracks(),
+        fallback in prop::option::of(any::<prop::sample::Index>()),
+        preview in prop::option::of((any::<prop::sample::Index>(), any::<bool>())),
+        routes in routes(),
         times in (seconds(604_800), seconds(60), seconds(60), seconds(60)),
         timeout in seconds(2_592_000),
         closes in (on_timeout(), 0_u64..86_400),
@@ -208,6 +249,8 @@ prop_compose! {
                 backend.port = None;
             }
         }
+        // Of the other protocol, so that nobody else dials it; a one-way backend keeps the port.
+        let first = ports.first().copied().unwrap_or(1);
         Service {
             name: name.clone(),
             labels,
@@ -215,6 +258,23 @@ prop_compose! {
             mode,
             release,
             affinity,
+            fallback: fallback.map(|any| any.get(&tracks).name.clone()),
+            preview: preview.map(|(any, six)| Preview {
+                listener: Listener {
+                    vip: if six { v6 } else { v4 },
+                    port: first,
+                    protocol: if udp { Protocol::Tcp } else { Protocol::Udp },
+                },
+                track: any.get(&tracks).name.clone(),
+            }),
+            routes: routes
+                .into_iter()
+                .map(|(sources, any, reason)| Route {
+                    sources: sources.into_iter().collect(),
+                    track: any.get(&tracks).name.clone(),
+                    reason,
+                })
+                .collect(),
             tracks,
             no_backend,
             flows: FlowTimes {

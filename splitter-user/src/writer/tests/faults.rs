@@ -303,6 +303,7 @@ fn undo_of_a_release_keeps_its_salt() {
         Command::SetWeight {
             target: target(),
             weights: vec![("green".to_owned(), "60%".to_owned())],
+            ramp: None,
         },
     );
     assert_eq!(writer.world.services["web"].split.salt, salt);
@@ -349,6 +350,7 @@ fn a_change_without_effect_keeps_what_undo_goes_back_to_after_an_undo_too() {
         Command::SetWeight {
             target: target(),
             weights,
+            ramp: None,
         },
     );
     assert_eq!(writer.world.services["web"].anchors, anchor);

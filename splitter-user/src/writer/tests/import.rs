@@ -34,8 +34,7 @@ fn storied() -> Under {
             &mut writer,
             Command::SetWeight {
                 target: target(),
-                weights: vec![("green".to_owned(), format!("{weight}%"))],
-            },
+                weights: vec![("green".to_owned(), format!("{weight}%"))], ramp: None },
         );
     }
     run(

@@ -306,9 +306,9 @@ changes! {
         .replace("    - {vip: 198.18.1.100, port: 81, protocol: tcp}\n", ""));
     of_a_delete: [], Command::Delete { service: "web".into(), now: false };
     of_a_delete_now: [], Command::Delete { service: "cart".into(), now: true };
-    of_a_shift: [], Command::SetWeight { target: target(), weights: vec![("green".into(), "55%".into())] };
+    of_a_shift: [], Command::SetWeight { target: target(), weights: vec![("green".into(), "55%".into())], ramp: None };
     of_a_cutover_of_a_release: [], cutover();
-    of_an_undo: [cutover()], Command::Undo { target: shop(), existing: Existing::Keep };
+    of_an_undo: [cutover()], Command::Undo { target: shop(), existing: Existing::Keep, to_generation: None };
     of_a_drain_of_a_track: [], drain(&blue());
     of_a_drain_of_a_backend: [], drain(&one_backend());
     of_a_track_that_is_ready_again: [drain(&blue())], ready(&blue());
