@@ -101,10 +101,13 @@ impl Tables {
         match trace.pin {
             Some(value) if !self.selects_anew(opening, value, clock) => {
                 trace.backend = value.backend();
-                trace.reason = Reason::Pinned;
-                if self.hop_of(value.backend()) == 0 {
-                    trace.reason = Reason::NoNextHop;
-                }
+                trace.reason = if value.is_cut() {
+                    Reason::FlowCut
+                } else if self.hop_of(value.backend()) == 0 {
+                    Reason::NoNextHop
+                } else {
+                    Reason::Pinned
+                };
             }
             _ => self.choose(opening, family, &mut trace),
         }
@@ -162,6 +165,7 @@ impl Tables {
         let doubtful = state == Some(State::Reset) || one_way;
         let closed = matches!(state, Some(State::Closing | State::Reset));
         state == Some(State::ResetNew)
+            || value.is_cut()
             || (closed && (!doubtful || age >= clock.second))
             || age > clock.reuse
     }

@@ -165,7 +165,12 @@ impl<D: DataPlane + 'static> Writer<D> {
             } else {
                 format!("{flow}: it is over, and a new flow takes its place")
             });
-            if pin.followed && pin.draining {
+            if trace.reason == Reason::FlowCut {
+                why.push(format!(
+                    "{} (by a drain or a change)",
+                    Reason::FlowCut.describe()
+                ));
+            } else if pin.followed && pin.draining {
                 why.push(format!(
                     "{} takes no new flows; pinned ones go on",
                     pin.backend

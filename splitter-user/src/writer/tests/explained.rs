@@ -110,20 +110,23 @@ fn a_pinned_flow_is_followed_and_its_state_and_age_are_said() {
 }
 
 #[test]
-fn a_flow_that_is_over_makes_place_for_a_new_one() {
-    let mut writer = web();
-    with_hops(&writer);
-    pin(&writer, 1000, 1, State::Closing);
-    run(&mut writer, cutover("green"));
-    let client = splitter_ebpf::wire::WireAddress::v4(7).to_ip(Family::V4);
-    let client = std::net::SocketAddr::new(client, 1000).to_string();
-    let told = explain(&writer, &client, "198.18.1.100:80");
-    assert_eq!(
-        (told.reason.as_str(), told.track.as_deref()),
-        ("new_flow", Some("green"))
-    );
-    assert!(!told.pin.unwrap().followed);
-    assert!(told.why[0].contains("it is over"), "{:?}", told.why);
+fn a_flow_that_is_over_or_cut_makes_place_for_a_new_one() {
+    for state in [State::Closing, State::ResetNew, State::Cut] {
+        let mut writer = web();
+        with_hops(&writer);
+        pin(&writer, 1000, 1, state);
+        run(&mut writer, cutover("green"));
+        let client = splitter_ebpf::wire::WireAddress::v4(7).to_ip(Family::V4);
+        let client = std::net::SocketAddr::new(client, 1000).to_string();
+        let told = explain(&writer, &client, "198.18.1.100:80");
+        assert_eq!(
+            (told.reason.as_str(), told.track.as_deref()),
+            ("new_flow", Some("green")),
+            "{state:?}"
+        );
+        assert!(!told.pin.unwrap().followed);
+        assert!(told.why[0].contains("it is over"), "{:?}", told.why);
+    }
 }
 
 #[test]
