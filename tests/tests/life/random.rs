@@ -27,13 +27,13 @@ fn any_sequence_of_changes_kills_and_restarts_keeps_every_promise() -> Result<()
     let seed = seed()?;
     println!("seed {seed}: SPLITTER_SEED={seed} runs it again");
     let mut random = SmallRng::seed_from_u64(seed);
-    let steps: Vec<Step> = (0..soak(300, 4_000))
+    let steps: Vec<Step> = (0..soak(600, 8_000))
         .map(|_| Step::any(&mut random))
         .collect();
-    let Err(error) = run(&steps) else {
+    let Err(failed) = run(&steps) else {
         return Ok(());
     };
-    let (shorter, error) = shorten(steps, error);
+    let (shorter, error) = shorten(steps, failed);
     let told: Vec<String> = shorter.iter().map(|step| format!("{step:?}")).collect();
     panic!(
         "seed {seed}: {error:#}\nafter {} steps:\n  {}",
@@ -55,9 +55,17 @@ fn seed() -> Result<u64> {
     })
 }
 
-/// Leaves out what can be left out of a sequence that fails: halves first, then ever less.
-fn shorten(mut steps: Vec<Step>, mut error: anyhow::Error) -> (Vec<Step>, anyhow::Error) {
+/// Why a sequence fails, and at which step.
+#[derive(Debug)]
+struct Failed {
+    at: usize,
+    why: anyhow::Error,
+}
+
+/// Leaves out what can be left out of a sequence that fails: what comes after the failure, then halves, then ever less.
+fn shorten(mut steps: Vec<Step>, mut failed: Failed) -> (Vec<Step>, anyhow::Error) {
     let mut left = reruns();
+    steps.truncate(failed.at + 1);
     let mut size = steps.len().div_ceil(2);
     while size > 0 && left > 0 {
         let mut at = 0;
@@ -66,13 +74,16 @@ fn shorten(mut steps: Vec<Step>, mut error: anyhow::Error) -> (Vec<Step>, anyhow
             let mut fewer = steps.clone();
             fewer.drain(at..(at + size).min(steps.len()));
             match run(&fewer) {
-                Err(now) => (steps, error) = (fewer, now),
+                Err(now) => {
+                    fewer.truncate(now.at + 1);
+                    (steps, failed) = (fewer, now);
+                }
                 Ok(()) => at += size,
             }
         }
         size /= 2;
     }
-    (steps, error)
+    (steps, failed.why)
 }
 
 /// What is at work while steps are taken.
@@ -145,22 +156,30 @@ impl Traffic {
 }
 
 /// Takes the steps, one after the other, and looks at everything after each.
-fn run(steps: &[Step]) -> Result<()> {
+fn run(steps: &[Step]) -> std::result::Result<(), Failed> {
+    let mut at = 0;
+    take_all(steps, &mut at).map_err(|why| Failed { at, why })
+}
+
+fn take_all(steps: &[Step], at: &mut usize) -> Result<()> {
     let mut model = Model::new();
     let mut site = Site::serving(&web())?;
     let _echo = UdpEcho::start(&site.hosts, 7)?;
     let traffic = Traffic::start(&site)?;
     compare(&site, &mut model).context("at the beginning")?;
     for (number, step) in steps.iter().enumerate() {
-        let what = || format!("step {number}, {step:?}, of {model:?}");
+        *at = number;
         if !model.allows(step) {
             continue;
         }
-        let told = what();
-        take(&mut site, &mut model, step).with_context(|| told.clone())?;
-        compare(&site, &mut model).with_context(|| told.clone())?;
-        new_flows(&site, &model).with_context(|| told.clone())?;
-        traffic.look().with_context(|| told.clone())?;
+        let told = format!("step {number}, {step:?}, of {model:?}");
+        let mut promises = || -> Result<()> {
+            take(&mut site, &mut model, step)?;
+            compare(&site, &mut model)?;
+            new_flows(&site, &model)?;
+            traffic.look()
+        };
+        promises().context(told)?;
     }
     traffic.stop()
 }

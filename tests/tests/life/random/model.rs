@@ -122,6 +122,16 @@ impl Model {
             Step::Backend(backend) => self.absent.contains(backend) || self.others(*backend),
             Step::DrainBackend(backend) => !self.absent.contains(backend) && self.others(*backend),
             Step::ReadyBackend(backend) => !self.absent.contains(backend),
+            Step::Drain(track) => {
+                let mut next = self.clone();
+                next.drained.insert(*track);
+                next.shares().is_some()
+            }
+            Step::Apply(weights) | Step::Shift(weights) => {
+                let mut next = self.clone();
+                next.weights = *weights;
+                next.shares().is_some()
+            }
             _ => true,
         }
     }
