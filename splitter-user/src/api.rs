@@ -12,7 +12,9 @@ use std::future::Future;
 use std::net::IpAddr;
 
 use types::{
-    Actor, ApiError, AuditFilter, AuditList, Change, ChangeRequest, DiffRequest, DiffView, DrainTarget, DrainView, ExplainQuery, Explanation, Finding, FlowFilter, FlowList, FreezeRequest, FreezeView, HistoryFilter, HistoryList, ServiceView, StatusView, Which,
+    Actor, ApiError, AuditFilter, AuditList, Change, ChangeRequest, DiffRequest, DiffView,
+    DrainTarget, DrainView, ExplainQuery, Explanation, Finding, FlowFilter, FlowList,
+    FreezeRequest, FreezeView, HistoryFilter, HistoryList, ServiceView, StatusView, Which,
 };
 
 /// Something that a caller's role does not cover.

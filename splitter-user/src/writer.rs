@@ -32,7 +32,10 @@ use splitter_ebpf::abi::{ROWS, TABLES};
 use tokio::sync::{oneshot, watch};
 
 use crate::api::types::{
-    Actor, ApiError, AuditFilter, AuditList, Change, ChangeRequest, Condition, DiffRequest, DiffView, DrainTarget, DrainView, ExplainQuery, Explanation, FlowFilter, FlowList, FlowTableView, FreezeRequest, FreezeView, HistoryFilter, HistoryList, LimitsView, ServiceStatus, ServiceView, Which,
+    Actor, ApiError, AuditFilter, AuditList, Change, ChangeRequest, Condition, DiffRequest,
+    DiffView, DrainTarget, DrainView, ExplainQuery, Explanation, FlowFilter, FlowList,
+    FlowTableView, FreezeRequest, FreezeView, HistoryFilter, HistoryList, LimitsView,
+    ServiceStatus, ServiceView, Which,
 };
 use crate::config::Nat;
 use crate::dataplane::{DataPlane, PlaneError};

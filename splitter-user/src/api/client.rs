@@ -10,7 +10,10 @@ use reqwest::{RequestBuilder, Response, Url};
 use serde::de::DeserializeOwned;
 
 use super::types::{
-    ApiError, AuditFilter, AuditList, ChangeReply, ChangeRequest, DiffRequest, DiffView, DrainTarget, DrainView, ErrorBody, ErrorCode, ExplainQuery, Explanation, FindingList, FlowFilter, FlowList, FreezeRequest, FreezeView, HistoryFilter, HistoryList, ServiceDocument, ServiceList, StatusView, Which,
+    ApiError, AuditFilter, AuditList, ChangeReply, ChangeRequest, DiffRequest, DiffView,
+    DrainTarget, DrainView, ErrorBody, ErrorCode, ExplainQuery, Explanation, FindingList,
+    FlowFilter, FlowList, FreezeRequest, FreezeView, HistoryFilter, HistoryList, ServiceDocument,
+    ServiceList, StatusView, Which,
 };
 
 /// Longer than the agent takes to say that it takes too long.

@@ -33,7 +33,8 @@ pub use history::{
     HistoryList, MAX_RECORDS, SplitFate, Weights, Who,
 };
 pub use service::{
-    AffinityView, AnchorView, BackendView, Health, LifeState, ListenerView, Observed, PrefixView, PreviewView, RampView, RouteView, ServiceDocument, ServiceList, ServiceView, TrackView,
+    AffinityView, AnchorView, BackendView, Health, LifeState, ListenerView, Observed, PrefixView,
+    PreviewView, RampView, RouteView, ServiceDocument, ServiceList, ServiceView, TrackView,
 };
 pub use status::{
     AgentView, Condition, ConditionKind, ConditionStatus, FlowTableView, InterfaceView, LimitsView,

@@ -3,7 +3,8 @@ use super::format::{self, Detail, Paint, View, or_dash, percent, percent_of_slot
 use super::get::{address, observed};
 use super::{DONE, Outcome, Session};
 use crate::api::types::{
-    AffinityView, AnchorView, Condition, ConditionStatus, LifeState, RouteView, ServiceDocument, ServiceView, TrackView,
+    AffinityView, AnchorView, Condition, ConditionStatus, LifeState, RouteView, ServiceDocument,
+    ServiceView, TrackView,
 };
 
 /// Say everything about one resource

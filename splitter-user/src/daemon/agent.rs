@@ -11,7 +11,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::names::Names;
 use crate::api::types::{
-    Actor, AgentView, ApiError, AuditFilter, AuditList, Change, ChangeRequest, Command, DiffRequest, DiffView, DrainTarget, DrainView, ExplainQuery, Explanation, Finding, FlowFilter, FlowList, FreezeRequest, FreezeView, HistoryFilter, HistoryList, InterfaceView, ServiceView, StatusView, Which, XdpMode,
+    Actor, AgentView, ApiError, AuditFilter, AuditList, Change, ChangeRequest, Command,
+    DiffRequest, DiffView, DrainTarget, DrainView, ExplainQuery, Explanation, Finding, FlowFilter,
+    FlowList, FreezeRequest, FreezeView, HistoryFilter, HistoryList, InterfaceView, ServiceView,
+    StatusView, Which, XdpMode,
 };
 use crate::api::{Agent, Denied};
 use crate::config::Config;

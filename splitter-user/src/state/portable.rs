@@ -248,8 +248,14 @@ impl Portable {
                 "its split gives flows to track `{name}`, which it does not have"
             ));
         }
-        if !split.steering.same_for_clients(&Steering::of(&spec, &self.numbers, &self.drained_tracks)) {
-            return Err("its split has other routes or another fallback than its resource".to_owned());
+        if !split.steering.same_for_clients(&Steering::of(
+            &spec,
+            &self.numbers,
+            &self.drained_tracks,
+        )) {
+            return Err(
+                "its split has other routes or another fallback than its resource".to_owned(),
+            );
         }
         if split.salt != spec.salt() || split.affinity != spec.affinity {
             return Err("its split has another affinity or salt than its resource".to_owned());

@@ -10,7 +10,10 @@ use splitter_ebpf::wire::{Family, WirePort};
 use super::scan::listener_of;
 use super::{PlaneStatus, Writer, moment, now_ms};
 use crate::api::types::{
-    AffinityView, AnchorView, ApiError, BackendView, Condition, ConditionKind, ConditionStatus, DrainState, DrainTarget, DrainView, FlowFilter, FlowList, FlowState, FlowView, Health, LifeState, LimitsView, ListenerView, Observed, Phase, PrefixView, ServiceStatus, ServiceView, TrackView,
+    AffinityView, AnchorView, ApiError, BackendView, Condition, ConditionKind, ConditionStatus,
+    DrainState, DrainTarget, DrainView, FlowFilter, FlowList, FlowState, FlowView, Health,
+    LifeState, LimitsView, ListenerView, Observed, Phase, PrefixView, ServiceStatus, ServiceView,
+    TrackView,
 };
 use crate::dataplane::{DataPlane, FlowSlot};
 use crate::model::{AffinityKey, Listener, Mode, NoBackend, Track};

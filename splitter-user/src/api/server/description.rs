@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 use super::routes::{DrainQuery, ExportQuery, WhichQuery};
 use crate::api::types::{
     AuditFilter, AuditList, ChangeReply, ChangeRequest, DiffRequest, DiffView, DrainView,
-    ErrorBody, ExplainQuery, Explanation, FindingList, FlowFilter, FlowList, FreezeRequest, FreezeView, HistoryFilter,
-    HistoryList, ServiceDocument, ServiceList, StatusView, Which,
+    ErrorBody, ExplainQuery, Explanation, FindingList, FlowFilter, FlowList, FreezeRequest,
+    FreezeView, HistoryFilter, HistoryList, ServiceDocument, ServiceList, StatusView, Which,
 };
 
 /// Where schemas stand in the OpenAPI document.

@@ -24,7 +24,10 @@ use super::reply::{Refusal, parse, too_large};
 use super::{MAX_BODY, REQUEST_TIME};
 use super::{access, description};
 use crate::api::types::{
-    ApiError, AuditFilter, AuditList, ChangeReply, ChangeRequest, Command, DiffView, DrainTarget, DrainView, ErrorCode, ExplainQuery, Explanation, FindingList, FlowFilter, FlowList, FreezeRequest, FreezeView, HistoryFilter, HistoryList, MAX_FLOW_LIMIT, ServiceDocument, ServiceList, StatusView, Which,
+    ApiError, AuditFilter, AuditList, ChangeReply, ChangeRequest, Command, DiffView, DrainTarget,
+    DrainView, ErrorCode, ExplainQuery, Explanation, FindingList, FlowFilter, FlowList,
+    FreezeRequest, FreezeView, HistoryFilter, HistoryList, MAX_FLOW_LIMIT, ServiceDocument,
+    ServiceList, StatusView, Which,
 };
 use crate::api::{Agent, Denied};
 

@@ -16,7 +16,9 @@ fn undo_to(generation: u64) -> Command {
 fn set_weight(track: &str, weight: &str) -> Command {
     Command::SetWeight {
         target: service("web"),
-        weights: vec![(track.to_owned(), weight.to_owned())], ramp: None }
+        weights: vec![(track.to_owned(), weight.to_owned())],
+        ramp: None,
+    }
 }
 
 fn state(world: &World) -> &ServiceState {

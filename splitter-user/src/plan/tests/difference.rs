@@ -27,7 +27,9 @@ fn field<'d>(view: &'d DiffView, path: &str) -> Option<&'d FieldDiff> {
 fn set_weight(weight: &str) -> Command {
     Command::SetWeight {
         target: service("web"),
-        weights: vec![("green".to_owned(), weight.to_owned())], ramp: None }
+        weights: vec![("green".to_owned(), weight.to_owned())],
+        ramp: None,
+    }
 }
 
 fn cart() -> String {

@@ -130,7 +130,7 @@ fn take(world: &World, step: &Step) -> World {
         let mut spec = web.spec.clone();
         change(&mut spec);
         let mut next = world.clone();
-        let mut after = update(web, spec).unwrap();
+        let (mut after, _) = update(web, spec).unwrap();
         after.generation += 1;
         next.services.insert("web".to_owned(), after);
         next.number(world, NOW).unwrap();

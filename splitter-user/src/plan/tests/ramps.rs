@@ -237,7 +237,10 @@ fn a_backend_that_is_added_or_ready_again_starts_slowly_and_one_that_was_there_d
     assert!(late.services["web"].warming.is_empty());
     // The split and its anchor know nothing of it.
     assert_eq!(added.services["web"].split, world.services["web"].split);
-    assert_eq!(added.services["web"].anchor(), world.services["web"].anchor());
+    assert_eq!(
+        added.services["web"].anchor(),
+        world.services["web"].anchor()
+    );
 }
 
 #[test]

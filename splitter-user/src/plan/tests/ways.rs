@@ -52,7 +52,10 @@ fn a_reason_alone_moves_no_client_and_no_anchor() {
     let routed = after(&web(), &apply(&with(STAFF)));
     let said = after(&routed, &apply(&with(&STAFF.replace("staff", "friends"))));
     assert_eq!(said.services["web"].split, routed.services["web"].split);
-    assert_eq!(said.services["web"].anchor(), routed.services["web"].anchor());
+    assert_eq!(
+        said.services["web"].anchor(),
+        routed.services["web"].anchor()
+    );
     assert_eq!(said.services["web"].generation, 3);
 }
 

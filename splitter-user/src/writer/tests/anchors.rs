@@ -6,7 +6,9 @@ use crate::state::{ANCHORS, UNPLACED};
 fn set_weight(weight: u32) -> Command {
     Command::SetWeight {
         target: target(),
-        weights: vec![("green".to_owned(), format!("{weight}%"))], ramp: None }
+        weights: vec![("green".to_owned(), format!("{weight}%"))],
+        ramp: None,
+    }
 }
 
 fn undo_to(generation: u64) -> Command {

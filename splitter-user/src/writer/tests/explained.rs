@@ -231,7 +231,9 @@ fn which_names_the_very_weight_at_which_the_client_moves() {
                 writer,
                 Command::Undo {
                     target: target(),
-                    existing: Existing::Keep, to_generation: None },
+                    existing: Existing::Keep,
+                    to_generation: None,
+                },
             );
             met
         };

@@ -34,7 +34,9 @@ fn storied() -> Under {
             &mut writer,
             Command::SetWeight {
                 target: target(),
-                weights: vec![("green".to_owned(), format!("{weight}%"))], ramp: None },
+                weights: vec![("green".to_owned(), format!("{weight}%"))],
+                ramp: None,
+            },
         );
     }
     run(

@@ -49,7 +49,9 @@ fn a_ramp_moves_slots_as_time_goes_and_leaves_one_line_of_history() {
         &mut writer,
         Command::Undo {
             target: target(),
-            existing: Existing::Keep, to_generation: None },
+            existing: Existing::Keep,
+            to_generation: None,
+        },
     );
     assert_eq!(green(&writer), 0);
 }
@@ -79,7 +81,9 @@ fn an_agent_that_is_killed_in_a_ramp_goes_on_where_it_stood() {
         &mut writer,
         Command::Undo {
             target: target(),
-            existing: Existing::Keep, to_generation: None },
+            existing: Existing::Keep,
+            to_generation: None,
+        },
     );
     assert_eq!(green(&writer), 0);
 }
