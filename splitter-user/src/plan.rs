@@ -22,6 +22,7 @@ use apply::Reach;
 pub use difference::difference;
 pub use drain::find_backend;
 pub use ramp::step_of;
+pub use ways::warnings;
 
 /// What a command comes to.
 #[derive(Debug, Clone)]

@@ -88,7 +88,16 @@ pub fn resplit(before: &ServiceState, after: &mut ServiceState) -> Result<(), Ap
     if !goes_on {
         after.ramp = None;
     }
-    let shares = after
+    // Where nobody took new flows before, for all tracks with weight are out, nobody has to now: the slots
+    // follow the weights, and their tracks' tables stay empty.
+    let weighed = match after.shares() {
+        Err(_) if before.shares().is_err() => ServiceState {
+            drained_tracks: BTreeMap::new(),
+            ..after.clone()
+        },
+        _ => after.clone(),
+    };
+    let shares = weighed
         .shares()
         .map_err(|error| ApiError::refused(format!("service {}: {error}", after.spec.name)))?;
     let slots = if goes_on {

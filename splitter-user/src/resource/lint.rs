@@ -40,6 +40,13 @@ fn warnings(file: &File) -> Vec<Diagnostic> {
         weights(service, &mut warn);
         idle_tracks(service, &mut warn);
         times(service, &mut warn);
+        for text in crate::plan::warnings(service) {
+            warn(
+                Place::Routes,
+                text,
+                "take the network out, or put its route before those",
+            );
+        }
     }
     releases(file, &mut report);
     match report.finish(()) {

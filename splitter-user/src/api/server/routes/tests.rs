@@ -27,6 +27,14 @@ fn asks() -> Vec<(&'static str, Ask)> {
         ("get", Ask::Get("/v1/services")),
         ("get", Ask::Get("/v1/services/web")),
         ("get", Ask::Get("/v1/services/web/drain?what=blue")),
+        (
+            "which",
+            Ask::Get("/v1/services/web/which?client=198.18.7.1"),
+        ),
+        (
+            "explain",
+            Ask::Get("/v1/explain?client=198.18.7.1:4711&to=198.18.1.100:80&protocol=tcp"),
+        ),
         ("flows", Ask::Get("/v1/flows")),
         ("status", Ask::Get("/v1/status")),
         ("doctor", Ask::Get("/v1/doctor")),
