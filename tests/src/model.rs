@@ -4,9 +4,9 @@
 //! byte slices, checksums by 16-bit words, one state machine written down once more. What it shares with
 //! the program is where hashes lead (`splitter_ebpf::endpoint`), since places are part of the contract.
 //!
-//! [`shape`] finds the headers of packets that are no plain segments (options, extension headers,
-//! fragments, ICMP errors and what they quote), [`unusual`] says whose they are, [`fragments`] and
-//! [`errors`] where they go. No frame is left out.
+//! `shape` finds the headers of packets that are no plain segments (options, extension headers,
+//! fragments, ICMP errors and what they quote), `unusual` says whose they are, `fragments` and
+//! `errors` where they go. No frame is left out.
 //!
 //! Time does not pass in a trial: the clock's shift makes a tick of months. Flows grow older by the
 //! trial's own [`Step::Age`], which takes the same ticks from every `last seen` in model and table.

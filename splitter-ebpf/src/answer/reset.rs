@@ -36,7 +36,7 @@ pub fn write<const V6: bool>(packet: &mut impl Resize, cause: &Cause) -> bool {
 }
 
 /// Turns a TCP segment of family `V6` that is no fragment into a RST between the same ends: 54 or 74 bytes,
-/// with the sequence number that its receiver expects if nothing before it was lost. False as [`write`] is.
+/// with the sequence number that its receiver expects if nothing before it was lost. False as [`write()`] is.
 #[inline(always)]
 pub fn turn<const V6: bool>(packet: &mut impl Resize, cause: &Cause) -> bool {
     let (ports, sequence) = (packet.word(cause.l4), packet.word(cause.l4 + 4));
