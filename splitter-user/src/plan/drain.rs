@@ -59,9 +59,7 @@ pub fn take_out(
             if open {
                 resplit(&before, service)?;
             } else {
-                let (spec, out) = (&service.spec, &service.drained_tracks);
-                let steering = Steering::of(spec, &service.numbers, out);
-                service.split = service.split.clone().steered(steering);
+                steer_anew(&before, service);
             }
             let answer = service.spec.no_backend.name();
             for text in ways::drain_warnings(&before.spec, track) {
@@ -108,6 +106,7 @@ pub fn ready(draft: &mut Draft<'_>, name: &str, what: &DrainTarget) -> Result<()
             service.drained_tracks.remove(track);
             if service.shares().is_err() && !service.drained_tracks.is_empty() {
                 // Its weight is 0, and those that have any are out still.
+                steer_anew(&before, service);
                 return Ok(());
             }
             resplit(&before, service)
@@ -120,6 +119,16 @@ pub fn ready(draft: &mut Draft<'_>, name: &str, what: &DrainTarget) -> Result<()
             Ok(())
         }
     }
+}
+
+/// The slots stay, while routes, fallback and preview follow what is out now.
+fn steer_anew(before: &ServiceState, after: &mut ServiceState) {
+    let steering = Steering::of(&after.spec, &after.numbers, &after.drained_tracks);
+    let split = before.split.clone().steered(steering);
+    if !split.same_as(&before.split) {
+        after.remember(before);
+    }
+    after.split = split;
 }
 
 fn check_track(service: &ServiceState, track: &str) -> Result<(), ApiError> {
