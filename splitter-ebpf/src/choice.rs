@@ -34,9 +34,15 @@ impl SplitTable {
     /// Where the flow of `tuple`, which came to the listener of that id, goes.
     ///
     /// The preview never falls back: a test that meets another track than it asked for tells nothing.
+    /// `opaque` is for [`Routes::find_in`](crate::abi::Routes::find_in).
     #[must_use]
     #[inline(always)]
-    pub fn choose<const V6: bool>(&self, tuple: &FlowTuple, listener: u16) -> Choice {
+    pub fn choose<const V6: bool>(
+        &self,
+        tuple: &FlowTuple,
+        listener: u16,
+        opaque: impl Fn(u64) -> u64,
+    ) -> Choice {
         let header = &self.header;
         let (slot, entry) = if V6 {
             tuple.place_v6(header)
@@ -55,7 +61,7 @@ impl SplitTable {
         let routed = if header.flags & SplitHeader::ROUTES == 0 {
             0
         } else {
-            self.routes.find_in::<V6>(tuple.client)
+            self.routes.find_in::<V6>(tuple.client, opaque)
         };
         let (track, cause) = if routed == 0 {
             let owner = self.slots[slot as usize & (SLOTS - 1)] & (TRACKS as u8 - 1);

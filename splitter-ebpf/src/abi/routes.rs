@@ -1,3 +1,5 @@
+use core::convert::identity;
+
 use super::assert_layout;
 use crate::wire::{Family, WireAddress};
 
@@ -41,17 +43,19 @@ impl Routes {
     #[must_use]
     pub fn find(&self, client: WireAddress, family: Family) -> u8 {
         match family {
-            Family::V4 => self.find_in::<false>(client),
-            Family::V6 => self.find_in::<true>(client),
+            Family::V4 => self.find_in::<false>(client, identity),
+            Family::V6 => self.find_in::<true>(client, identity),
         }
     }
 
     /// [`find`](Self::find) for a family that is known when the program is built.
     ///
-    /// It does not branch: eight steps of two ways each would be 256 paths for the verifier.
+    /// It does not branch: eight steps of two ways each would be 256 paths for the verifier. `opaque` gives its
+    /// argument back: behind it the compiler must not know the place that was found to be in range, or it
+    /// would leave out the mask that verifiers before Linux 6.3 go by.
     #[must_use]
     #[inline(always)]
-    pub fn find_in<const V6: bool>(&self, client: WireAddress) -> u8 {
+    pub fn find_in<const V6: bool>(&self, client: WireAddress, opaque: impl Fn(u64) -> u64) -> u8 {
         let [a, b] = client.halves();
         let wide = [u64::from_be(a), u64::from_be(b)];
         let narrow = u64::from(u32::from_be(client.0[0]));
@@ -65,7 +69,7 @@ impl Routes {
             } else {
                 borrow(narrow, u64::from(self.starts_v4[next]), 0)
             };
-            at |= ((1 - beyond) as usize) << step;
+            at = opaque(at as u64 | ((1 - beyond) << step)) as usize;
         }
         if V6 {
             self.tracks_v6[at & (ROUTE_SPANS - 1)]

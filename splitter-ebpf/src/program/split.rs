@@ -44,7 +44,7 @@ pub fn choose<const V6: bool>(flow: &mut Pending) -> Result<u64, Reason> {
         vip_port: flow.vip_port,
         protocol: flow.protocol,
     };
-    let choice = split.choose::<V6>(&tuple, flow.listener);
+    let choice = split.choose::<V6>(&tuple, flow.listener, word::opaque);
     flow.aside = (choice.cause as u8 != Cause::Weights as u8) as u32;
     let (mut index, mut id) = member::<V6>(service, choice.track, choice.entry);
     if id == 0 {

@@ -198,8 +198,8 @@ impl Tables {
             protocol: opening.protocol,
         };
         let choice = match family {
-            Family::V4 => split.choose::<false>(&tuple, trace.listener),
-            Family::V6 => split.choose::<true>(&tuple, trace.listener),
+            Family::V4 => split.choose::<false>(&tuple, trace.listener, std::convert::identity),
+            Family::V6 => split.choose::<true>(&tuple, trace.listener, std::convert::identity),
         };
         trace.choice = Some(choice);
         for track in [choice.track, choice.fallback] {
