@@ -86,8 +86,8 @@ impl Closer {
         }
     }
 
-    /// Notes what is to be done to a flow of `backend`, as a scan that began at `now` meets it. A cut flow of
-    /// age `since_cut` is prodded again if somebody does not know yet.
+    /// Notes what is to be done to a flow of `backend`, as a scan that began at `now` meets it. A cut flow is
+    /// prodded again if somebody does not know yet.
     pub(super) fn meet(&self, flow: &FlowSlot, backend: usize, now: u64, found: &mut Found) {
         if flow.value.is_cut() {
             if flow.value.state_bits() != State::CutTold as u8 {
