@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use aya::maps::{MapData, MapError};
 use splitter_ebpf::abi::Meta;
 
-use super::attach::end_link;
 use super::layout::Layout;
+use super::links::end_link;
 use super::object::{LoadError, edition, load, load_over};
 use crate::dataplane::kernel::Kernel;
 use crate::dataplane::mapping::Mapping;
