@@ -25,7 +25,7 @@ Examples:
 
 A drained track keeps its desired weight; `ready` gives it back. The other tracks share its new flows in proportion.
 --wait: exit code 0 once it is proven that no flow is left, 4 at the deadline with flows left that go on (keep), 3 when
-somebody ended the drain.
+somebody ended the drain or removed what is drained.
 --on-timeout reset: both ends of each flow that is left are told by a RST. resteer: its pin is freed, and its next packet is
 split anew; a TCP connection gets a RST from the backend that it comes to, UDP goes on there.")]
 pub struct Args {
@@ -76,7 +76,13 @@ pub async fn run(args: Args, mut session: Session<'_, '_>) -> Outcome {
     if session.for_people() {
         session.show(&change)?;
     }
-    let drain = until_over(&mut session, &service, &what).await?;
+    let Some(drain) = until_over(&mut session, &service, &what).await? else {
+        session.around.warn(&format!(
+            "{service} has no {what} any more: somebody removed it. Its flows go on as those of what is deleted; \
+             `splitterctl flows --service {service}` lists them"
+        ));
+        return Ok(ABORTED);
+    };
     let code = match drain.state {
         DrainState::Drained => DONE,
         DrainState::TimedOut => TIMED_OUT,
@@ -102,16 +108,17 @@ impl View for Waited {
     }
 }
 
+/// The end of a drain; `None` if what was drained has been removed.
 async fn until_over(
     session: &mut Session<'_, '_>,
     service: &str,
     what: &DrainTarget,
-) -> Result<DrainView, Failure> {
+) -> Result<Option<DrainView>, Failure> {
     let mut answered = Instant::now();
     let mut said = String::new();
     loop {
         match session.client.drain_state(service, what, LONG_POLL).await {
-            Ok(view) if view.state.is_final() => return Ok(view),
+            Ok(view) if view.state.is_final() => return Ok(Some(view)),
             Ok(view) => {
                 answered = Instant::now();
                 let progress = describe(&view);
@@ -123,6 +130,7 @@ async fn until_over(
             Err(error) if error.code == ErrorCode::Unreachable && answered.elapsed() < AWAY => {
                 tokio::time::sleep(LONG_POLL).await;
             }
+            Err(error) if error.code == ErrorCode::NotFound => return Ok(None),
             Err(error) => return Err(error.into()),
         }
     }
@@ -171,7 +179,7 @@ fn describe(view: &DrainView) -> String {
     if let Some(left) = estimated_seconds_left {
         text += &format!(", none left in about {}", format::seconds(*left));
     }
-    text += &format!(", {never_pinned} never pinned");
+    text += &format!(", {never_pinned} packets never pinned");
     if *state == DrainState::Draining
         && let Some(left) =
             deadline.and_then(|deadline| deadline.duration_since(SystemTime::now()).ok())

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -5,7 +6,7 @@ use tokio::time::Instant;
 use super::changing::{self, Changing};
 use super::format::{self, percent_of_slots};
 use super::{ABORTED, DONE, Failure, Outcome, Session};
-use crate::api::types::{ChangeReply, Command, ErrorCode, RampView, Target};
+use crate::api::types::{ChangeReply, Command, ErrorCode, RampView, ServiceView, Target};
 
 /// How often a ramp is looked at; progress is said as often.
 const LOOK: Duration = Duration::from_secs(1);
@@ -57,24 +58,31 @@ pub async fn run(args: Args, mut session: Session<'_, '_>) -> Outcome {
     Ok(code)
 }
 
-/// Waits until every service of a change has the weights, or somebody changed them again.
+/// Waits until every service of a change has the weights, or somebody wants others.
 async fn until_there(session: &mut Session<'_, '_>, reply: &ChangeReply) -> Result<u8, Failure> {
     let mut code = DONE;
     for change in reply.items() {
         let (mut answered, mut said) = (Instant::now(), String::new());
+        let mut wanted = None;
         loop {
             match session.client.service(&change.service).await {
                 Ok(document) => {
                     answered = Instant::now();
                     let service = document.service;
+                    let now = weights(&service);
+                    let came_between = wanted.is_none()
+                        && service.generation != change.generation
+                        && service.ramp.is_none();
+                    // Drains and backends may come and go meanwhile: it is about the weights.
+                    if came_between || *wanted.get_or_insert_with(|| now.clone()) != now {
+                        session.around.warn(&format!(
+                            "{}: another change (generation {}) came before the ramp's end",
+                            change.service, service.generation
+                        ));
+                        code = ABORTED;
+                        break;
+                    }
                     let Some(ramp) = &service.ramp else {
-                        if service.generation > change.generation {
-                            session.around.warn(&format!(
-                                "{}: another change (generation {}) came before the ramp's end, or right after it",
-                                change.service, service.generation
-                            ));
-                            code = ABORTED;
-                        }
                         break;
                     };
                     let progress = format!("{}: {}", change.service, self::progress(ramp));
@@ -82,6 +90,14 @@ async fn until_there(session: &mut Session<'_, '_>, reply: &ChangeReply) -> Resu
                         session.around.talk(&progress);
                         said = progress;
                     }
+                }
+                Err(error) if error.code == ErrorCode::NotFound => {
+                    session.around.warn(&format!(
+                        "{}: somebody deleted it before the ramp's end",
+                        change.service
+                    ));
+                    code = ABORTED;
+                    break;
                 }
                 Err(error) if error.code == ErrorCode::Unreachable && answered.elapsed() < AWAY => {
                 }
@@ -91,6 +107,14 @@ async fn until_there(session: &mut Session<'_, '_>, reply: &ChangeReply) -> Resu
         }
     }
     Ok(code)
+}
+
+/// Desired weights by track.
+fn weights(service: &ServiceView) -> BTreeMap<String, String> {
+    let tracks = service.tracks.iter();
+    tracks
+        .map(|track| (track.name.clone(), track.weight.clone()))
+        .collect()
 }
 
 /// `1638 of 13107 slots moved (2.5% of 20%), 26s left`

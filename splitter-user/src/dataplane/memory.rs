@@ -25,6 +25,8 @@ pub struct Memory {
     pub vlans: BTreeMap<u32, VlanDevice>,
     /// What [`DataPlane::verdicts`] shows.
     pub verdicts: [u64; REASONS],
+    /// What [`DataPlane::counters`] shows, by backend; 0 where there is nothing.
+    pub counters: BTreeMap<u16, BackendCounters>,
 }
 
 impl Memory {
@@ -43,6 +45,7 @@ impl Memory {
             barriers: Cell::new(0),
             vlans: BTreeMap::new(),
             verdicts: [0; REASONS],
+            counters: BTreeMap::new(),
         })
     }
 }
@@ -116,11 +119,12 @@ impl DataPlane for Memory {
         Ok(())
     }
 
-    fn counters(&self, _backend: u16) -> Result<BackendCounters, PlaneError> {
-        Ok(BackendCounters::default())
+    fn counters(&self, backend: u16) -> Result<BackendCounters, PlaneError> {
+        Ok(self.counters.get(&backend).copied().unwrap_or_default())
     }
 
-    fn reset_counters(&mut self, _backend: u16) -> Result<(), PlaneError> {
+    fn reset_counters(&mut self, backend: u16) -> Result<(), PlaneError> {
+        self.counters.remove(&backend);
         Ok(())
     }
 

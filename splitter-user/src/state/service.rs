@@ -177,7 +177,7 @@ pub struct Drain {
     /// Milliseconds over which they are closed, if they are not kept.
     #[serde(default)]
     pub spread: u64,
-    /// Packets that had gone to it unpinned when it began.
+    /// Packets that had gone to it unpinned until a minute before it began.
     #[serde(default)]
     pub unpinned_before: u64,
 }
@@ -352,19 +352,6 @@ impl ServiceState {
             .contains_key(&(address, port.unwrap_or(0)))
     }
 
-    /// Whether a track is drained and keeps its slots nevertheless, since nobody is left to take them: its new
-    /// flows find no backend.
-    #[must_use]
-    pub fn is_closed(&self, track: &str) -> bool {
-        self.drained_tracks.contains_key(track) && self.slots_of(track) > 0
-    }
-
-    /// Tracks that [are closed](Self::is_closed).
-    fn closed(&self) -> Vec<&str> {
-        let drained = self.drained_tracks.keys().map(String::as_str);
-        drained.filter(|track| self.is_closed(track)).collect()
-    }
-
     /// Notes which backends have become ready since `before`: those of tracks with a slow start come in slowly.
     pub fn warm_up(&mut self, before: &Self, now: u64) {
         let mut warming = BTreeMap::new();
@@ -428,7 +415,7 @@ impl ServiceState {
                 .drained_backends
                 .keys()
                 .eq(other.drained_backends.keys())
-            && self.closed() == other.closed()
+            && self.drained_tracks.keys().eq(other.drained_tracks.keys())
             && self.warming == other.warming
             && tracks(self) == tracks(other)
     }

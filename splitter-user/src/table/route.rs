@@ -104,6 +104,15 @@ impl Spans {
         self.iter().any(|(_, track)| track == Some(number))
     }
 
+    /// Whether some client of this family is led to this track.
+    #[must_use]
+    pub fn lead_of_family(&self, number: u8, family: Family) -> bool {
+        match family {
+            Family::V4 => self.v4.iter().any(|(_, track)| *track == Some(number)),
+            Family::V6 => self.v6.iter().any(|(_, track)| *track == Some(number)),
+        }
+    }
+
     /// As the program searches them. More spans than it has room for, which validation refuses, are left out.
     #[must_use]
     pub fn table(&self) -> Box<Routes> {

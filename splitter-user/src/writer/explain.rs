@@ -12,7 +12,7 @@ use super::Writer;
 use super::views::listener_view;
 use crate::api::types::{ApiError, ExplainQuery, Explanation, ListenerView, Move, PinView, Which};
 use crate::dataplane::{Clock, DataPlane, Opening, Trace};
-use crate::model::AffinityKey;
+use crate::model::{AffinityKey, Weight};
 use crate::plan::unknown_service;
 use crate::state::{BackendKey, IdState, ServiceState};
 
@@ -306,6 +306,8 @@ impl<D: DataPlane + 'static> Writer<D> {
     }
 
     pub(super) fn which(&self, client: IpAddr, name: &str) -> Result<Which, ApiError> {
+        // An IPv4 client as a dual-stack socket writes it is an IPv4 client in every packet.
+        let client = client.to_canonical();
         let known: Vec<&String> = self.world.services.keys().collect();
         let services = &self.world.services;
         let service = services
@@ -390,10 +392,13 @@ fn route_of(service: &ServiceState, client: IpAddr) -> Option<(usize, Option<&st
 
 /// Where a client of this slot would move, and at which weight, if two tracks share the new flows.
 fn moves(service: &ServiceState, slot: u16, from: &str) -> Option<Move> {
-    if !service.drained_tracks.is_empty() {
+    let weights = service.weights();
+    let out = |(name, weight): &(String, Weight)| {
+        !weight.is_zero() && service.drained_tracks.contains_key(name)
+    };
+    if service.ramp.is_some() || weights.iter().any(out) {
         return None;
     }
-    let weights = service.weights();
     let weighted: Vec<&str> = weights
         .iter()
         .filter(|(_, weight)| !weight.is_zero())
@@ -412,6 +417,7 @@ fn moves(service: &ServiceState, slot: u16, from: &str) -> Option<Move> {
     let at = crate::table::split::moves_at(&service.split.slots, slot, tracks)?;
     Some(Move {
         to: to.to_owned(),
-        at: at.to_string(),
+        // Less than one slot cannot be asked for.
+        at: at.max(Weight::LEAST).to_string(),
     })
 }

@@ -9,6 +9,7 @@ use splitter_ebpf::verdict::{REASONS, Reason};
 use super::Writer;
 use crate::api::types::{ApiError, ConditionKind, FlowTableView};
 use crate::dataplane::{DataPlane, PlaneError};
+use crate::model::{Family, NoBackend};
 use crate::plan::Plan;
 use crate::state::{BackendKey, IdState, World};
 
@@ -178,43 +179,47 @@ impl<D: DataPlane + 'static> Writer<D> {
         }
     }
 
-    /// Whether every track that new flows go to has a backend for them.
+    /// Whether every track that new flows go to has a backend for them. By the slots that are in force: with all
+    /// tracks out, they are still somebody's.
     pub(super) fn judge_backends(&mut self) {
         let (mut lacking, mut falling_back) = (Vec::new(), Vec::new());
         for (name, service) in &self.world.services {
-            let (Some(id), Ok(shares)) = (self.world.service_ids.get(name), service.shares())
-            else {
+            let Some(id) = self.world.service_ids.get(name) else {
                 continue;
             };
             let nobody = |track: u8, family| {
                 let wire = match family {
-                    crate::model::Family::V4 => splitter_ebpf::wire::Family::V4,
-                    crate::model::Family::V6 => splitter_ebpf::wire::Family::V6,
+                    Family::V4 => splitter_ebpf::wire::Family::V4,
+                    Family::V6 => splitter_ebpf::wire::Family::V6,
                 };
                 let index = splitter_ebpf::abi::track_table_index(id, track, wire);
                 self.tracks.get(&index).is_none_or(Vec::is_empty)
             };
-            let routed = |track: u8| service.split.steering.routes.lead_to(track);
-            let taking = shares
-                .iter()
-                .filter(|share| share.parts > 0 || routed(share.track));
-            for share in taking {
+            let counts = service.split.slots.counts();
+            let steering = &service.split.steering;
+            let get = match service.spec.no_backend {
+                NoBackend::Drop => "are dropped",
+                NoBackend::Reset => "are reset",
+                NoBackend::Unreachable => "are told \"unreachable\"",
+            };
+            for (track, number) in &service.numbers {
                 for family in service.spec.families_of_listeners() {
-                    if !nobody(share.track, family) {
+                    let led = counts[usize::from(*number)] > 0
+                        || steering.routes.lead_of_family(*number, family);
+                    if !led || !nobody(*number, family) {
                         continue;
                     }
-                    let track = share.name;
-                    let fallback = service.split.steering.fallback;
-                    match fallback.filter(|fallback| !nobody(*fallback, family)) {
-                        Some(_) => falling_back.push(format!(
-                            "track {track} of {name} has no backend that takes new {family} flows, they go to the \
-                             fallback {}: `splitterctl ready {name} BACKEND`, or move its weight away",
-                            service.spec.fallback.as_deref().unwrap_or_default()
-                        )),
-                        None => lacking.push(format!(
-                            "track {track} of {name} has no backend that takes new {family} flows, they are dropped: \
-                             `splitterctl ready {name} BACKEND`, or move its weight away"
-                        )),
+                    let out = format!(
+                        "track {track} of {name} has no backend that takes new {family} flows"
+                    );
+                    let help = format!(
+                        "`splitterctl ready {name} TRACK|BACKEND`, or move its weight away"
+                    );
+                    let open = steering.fallback.filter(|track| !nobody(*track, family));
+                    match open.and(service.spec.fallback.as_deref()) {
+                        Some(fallback) => falling_back
+                            .push(format!("{out}, they go to the fallback {fallback}: {help}")),
+                        None => lacking.push(format!("{out}, they {get}: {help}")),
                     }
                 }
             }
@@ -297,7 +302,21 @@ impl<D: DataPlane + 'static> Writer<D> {
             .sum()
     }
 
-    /// Notes in the drains that a plan begins how much had gone unpinned before.
+    /// Packets that had gone unpinned to some backends when the last minute began. A flow without a pin is split
+    /// anew by its every packet, so that of those which a drain breaks only what they sent before tells.
+    fn unpinned_a_minute_ago(&self, backends: &[u16]) -> u64 {
+        let first = |id: &u16| {
+            let mut readings = self.observe.readings.iter();
+            let reading = readings.find_map(|reading| reading.backends.get(id));
+            reading.map(|counters| counters.unpinned)
+        };
+        backends
+            .iter()
+            .map(|id| first(id).unwrap_or_else(|| self.unpinned_of(&[*id])))
+            .sum()
+    }
+
+    /// Notes in the drains that a plan begins how much had gone unpinned until a minute before.
     pub(super) fn note_unpinned(&self, plan: &mut Plan) {
         use crate::api::types::DrainTarget;
         for name in &plan.touched {
@@ -308,7 +327,7 @@ impl<D: DataPlane + 'static> Writer<D> {
             for (track, drain) in &mut service.drained_tracks {
                 if before.is_none_or(|before| before.drained_tracks.get(track) != Some(drain)) {
                     let ids = self.backends_of(name, &DrainTarget::Track(track.clone()));
-                    drain.unpinned_before = self.unpinned_of(&ids);
+                    drain.unpinned_before = self.unpinned_a_minute_ago(&ids);
                 }
             }
             for ((address, port), drain) in &mut service.drained_backends {
@@ -322,7 +341,7 @@ impl<D: DataPlane + 'static> Writer<D> {
                             port: *port,
                         },
                     );
-                    drain.unpinned_before = self.unpinned_of(&ids);
+                    drain.unpinned_before = self.unpinned_a_minute_ago(&ids);
                 }
             }
         }

@@ -97,7 +97,7 @@ struct Need {
 
 struct Running {
     next: usize,
-    /// Flip whose grace period was over when the scan began.
+    /// Flip that was over and tidied up after when the scan began.
     grace: u64,
     counts: Counts,
     ends: Vec<Ends>,
@@ -199,6 +199,12 @@ impl<D: DataPlane + 'static> Writer<D> {
         self.scan.cycle
     }
 
+    /// The flip that the running scan began after.
+    #[cfg(test)]
+    pub(super) fn scan_grace(&self) -> Option<u64> {
+        self.scan.running.as_ref().map(|running| running.grace)
+    }
+
     /// Lets the next scan begin at once.
     #[cfg(test)]
     pub(super) fn scan_now(&mut self) {
@@ -243,14 +249,18 @@ impl<D: DataPlane + 'static> Writer<D> {
         Ok(())
     }
 
-    fn begin_scan(&mut self, now: Instant) {
+    pub(super) fn begin_scan(&mut self, now: Instant) {
         let (backends, listeners) = self.scan.sizes;
         let ends = self.ends();
         let deleting = |state| state != IdState::Active;
+        // A flip whose tables have not been tidied up may still lead new flows somewhere else, though its
+        // grace period has just ended.
+        let tidied = self.tidy_after.map_or(u64::MAX, |flip| flip - 1);
+        let grace = self.grace.completed().min(tidied);
         self.scan.due = now + PERIOD;
         self.scan.running = Some(Running {
             next: 0,
-            grace: self.grace.completed(),
+            grace,
             counts: Counts::sized(backends, listeners),
             ends,
             with_listeners: self
@@ -557,6 +567,13 @@ impl<D: DataPlane + 'static> Writer<D> {
     pub(super) fn pace_of(&self, service: &str, what: &DrainTarget) -> Option<u64> {
         let drains = &self.scan.drains;
         drains.get(&(service.to_owned(), what.clone()))?.pace()
+    }
+
+    /// Whether a scan that counts has looked at a drain.
+    pub(super) fn has_counted(&self, service: &str, what: &DrainTarget) -> bool {
+        let drains = &self.scan.drains;
+        let proof = drains.get(&(service.to_owned(), what.clone()));
+        proof.is_some_and(|proof| !proof.history.is_empty())
     }
 
     /// Whether a scan has proven a drain: `None` if there is no such drain.

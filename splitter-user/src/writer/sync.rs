@@ -213,7 +213,9 @@ pub(super) fn tracks(world: &World, now: u64) -> BTreeMap<u32, Vec<Member>> {
                     .filter(|backend| Family::of(&backend.address) == family)
                     .filter(|backend| {
                         service.takes_new_flows(backend.address, backend.port)
-                            && !service.is_closed(&track.name)
+                            // A track that is out has nobody, whatever slots it still has: nothing that
+                            // is written before a flip lets new flows in again.
+                            && !service.drained_tracks.contains_key(&track.name)
                     })
                     .collect();
                 let parts: Vec<(u32, u32)> = taking

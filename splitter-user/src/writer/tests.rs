@@ -528,6 +528,7 @@ mod explained;
 mod faults;
 mod import;
 mod modes;
+mod observed;
 mod policy;
 mod ramps;
 mod steps;

@@ -396,7 +396,10 @@ impl<D: DataPlane + 'static> Writer<D> {
             Some(drain) if drain.out == Out::Maint => DrainState::Maint,
             Some(drain) => match drain.closing() {
                 Some(closing) if now >= closing.since => DrainState::Closing,
-                None if now >= drain.deadline => DrainState::TimedOut,
+                // Not before a scan that counts has found flows: there may be none.
+                None if now >= drain.deadline && self.has_counted(name, &what) => {
+                    DrainState::TimedOut
+                }
                 _ => DrainState::Draining,
             },
         };

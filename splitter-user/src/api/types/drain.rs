@@ -34,7 +34,8 @@ pub struct DrainView {
     /// What becomes of the flows that outlive the deadline: `keep`, `reset` or `resteer`.
     #[serde(default)]
     pub on_timeout: OnTimeout,
-    /// New flows of the service that could not be pinned since the drain began: no scan can see them.
+    /// Packets of flows without a pin that went to it since a minute before the drain began: no scan can see such
+    /// flows, and a drain ends them, for each of their packets is split anew.
     pub never_pinned: u64,
     /// When it ends by itself; null when nothing is draining.
     #[serde(with = "encoding::optional_moment")]

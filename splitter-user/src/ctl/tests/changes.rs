@@ -335,7 +335,7 @@ async fn waiting_for_a_drain_ends_with_proof() {
     assert!(ran.out.starts_with("web: generation 42"), "{}", ran.out);
     assert!(
         ran.out
-            .ends_with("drained: 0 flows left (proven), 3 never pinned; mode dnat\n"),
+            .ends_with("drained: 0 flows left (proven), 3 packets never pinned; mode dnat\n"),
         "{}",
         ran.out
     );

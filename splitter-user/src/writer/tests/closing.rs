@@ -160,6 +160,8 @@ fn resteer_frees_the_pins_and_tells_nobody() {
 #[test]
 fn whoever_is_ready_again_is_not_closed_any_more() {
     let mut writer = web();
+    let clock = &super::super::clock::FROZEN;
+    clock.set(Some(1_000_000));
     for port in 40_000..40_064 {
         pin(&writer, port, 1, State::Established);
     }
@@ -176,7 +178,7 @@ fn whoever_is_ready_again_is_not_closed_any_more() {
         },
     );
     // All of them were queued, for the next two seconds.
-    std::thread::sleep(Duration::from_millis(2_100)); // paced: the queue goes by the wall clock
+    clock.set(Some(1_002_100));
     for turn in 1..4 {
         let now = Instant::now() + Duration::from_millis(20) * turn;
         writer.close_due(now).unwrap();
