@@ -48,7 +48,8 @@ pub enum DaemonError {
     /// The secret is not the one that the state was made with.
     #[error(
         "{path} is not the secret that the state in this directory was made with: put the right one back, for with \
-         another one clients would meet other tracks; to accept that, remove state.db and apply the resources anew"
+         another one clients would meet other tracks; to accept that, and that every flow is cut, run `splitterd --config FILE \
+         --detach`, remove state.db and apply the resources anew"
     )]
     OtherSecret {
         /// The secret's file.
@@ -139,8 +140,8 @@ async fn live(config: Config, claim: start::Claim, sockets: Bound) -> Result<(),
     let kernel: Option<Kernel> = thread.join().ok();
     drop(kernel);
     if detach {
+        // The agent's own directory was locked until now, and may have outlived its content.
         pins.remove()?;
-        tracing::info!("detached: the program is off all interfaces, all flows are forgotten");
     }
     drop(lock);
     outcome.map(drop)
@@ -314,22 +315,25 @@ fn tell_conditions(config: &Config, writer: &Handle, attached: &[Attached]) {
             Some(message),
         ));
     }
+    writer.tell(Request::Condition(
+        ConditionKind::GenericMode,
+        generic_interfaces(attached),
+    ));
+}
+
+/// Interfaces that carry the program in generic mode, for people; `None` if none does.
+fn generic_interfaces(attached: &[Attached]) -> Option<String> {
     let generic: Vec<&str> = attached
         .iter()
         .filter(|a| a.mode == XdpMode::Generic)
         .map(|a| a.name.as_str())
         .collect();
-    if !generic.is_empty() {
-        let message = format!(
+    (!generic.is_empty()).then(|| {
+        format!(
             "XDP runs in generic mode on {}: it works, but slowly",
             generic.join(", ")
-        );
-        tracing::warn!(message, xdp_mode = %config.xdp_mode, "generic mode");
-        writer.tell(Request::Condition(
-            ConditionKind::GenericMode,
-            Some(message),
-        ));
-    }
+        )
+    })
 }
 
 /// Carries news of next hops, routes and interfaces to the writer.
@@ -366,21 +370,30 @@ async fn forward_news(
 
 /// Puts the program on interfaces that have come back; says what is still missing.
 async fn attach_again(writer: &Handle, attached: &mut [Attached]) -> Option<String> {
-    match writer.ask(Request::AttachAgain).await {
+    let why = match writer.ask(Request::AttachAgain).await {
         Ok(again) => {
-            for now in again {
-                tracing::info!(interface = now.name, "it is back, and carries the program");
+            for now in again.attached {
+                tracing::info!(interface = now.name, mode = ?now.mode, "it is back, and carries the program");
                 let known = attached.iter_mut().find(|known| known.name == now.name);
                 if let Some(known) = known {
                     *known = now;
                 }
             }
-            missing_interfaces(attached)
+            again.failed.join("; ")
         }
-        Err(error) => {
-            missing_interfaces(attached).map(|missing| format!("{missing} ({})", error.message))
-        }
-    }
+        Err(error) => error.message,
+    };
+    // One that may fall back to generic mode may have.
+    let generic = generic_interfaces(attached);
+    writer
+        .insist(Request::Condition(ConditionKind::GenericMode, generic))
+        .await;
+    let missing = missing_interfaces(attached)?;
+    Some(if why.is_empty() {
+        missing
+    } else {
+        format!("{missing} ({why})")
+    })
 }
 
 /// Interfaces that have gone, or come back without the program, for people; `None` if all are well.

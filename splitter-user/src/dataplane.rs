@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use splitter_ebpf::abi::{BackendCounters, Routes, SplitHeader, Verdicts, VlanDevice};
 
-use crate::loader::Attached;
+use crate::loader::Again;
 use crate::table::split::Slots;
 
 pub use endpoints::{EndpointError, EndpointTable};
@@ -125,9 +125,9 @@ pub trait DataPlane: Send {
     /// attached at all.
     ///
     /// # Errors
-    /// [`PlaneError`]; some may carry it again.
-    fn attach_again(&mut self) -> Result<Vec<Attached>, PlaneError> {
-        Ok(Vec::new())
+    /// [`PlaneError`]: there is no program that could be.
+    fn attach_again(&mut self) -> Result<Again, PlaneError> {
+        Ok(Again::default())
     }
 
     /// A backend's counters, over all CPUs.

@@ -8,7 +8,7 @@ mod pins;
 mod refusal;
 
 pub(crate) use attach::attach_again;
-pub use attach::{AttachError, Attached, Mode, Placement, attach, attach_program, look_at};
+pub use attach::{Again, AttachError, Attached, Mode, Placement, attach, attach_program, look_at};
 pub use layout::{Keys, Layout, TickRate};
 pub(crate) use links::{end_link, pinned_program};
 pub use object::{LoadError, Loaded, MAPS, load, load_at_rate, load_object, load_over, read_clock};

@@ -184,7 +184,7 @@ impl Store {
         self.connection
             .execute(
                 "DELETE FROM audit WHERE id IN (
-                     SELECT id FROM audit WHERE json_extract(body, '$.refused') IS NOT NULL
+                     SELECT id FROM audit WHERE CASE WHEN json_valid(body) THEN json_extract(body, '$.refused') IS NOT NULL END
                      ORDER BY id DESC LIMIT -1 OFFSET ?1)",
                 [REFUSED_ROWS],
             )

@@ -39,7 +39,7 @@ use crate::api::types::{
 };
 use crate::config::Nat;
 use crate::dataplane::{DataPlane, PlaneError};
-use crate::loader::Attached;
+use crate::loader::Again;
 use crate::nexthop::NextHops;
 use crate::plan::difference;
 use crate::state::{Freeze, World};
@@ -105,7 +105,7 @@ pub enum Request {
     /// Something outside the writer stands as this says, or no longer does (`None`).
     Condition(crate::api::types::ConditionKind, Option<String>),
     /// Interfaces may have gone and come back: put the program on them.
-    AttachAgain(Answer<Vec<Attached>>),
+    AttachAgain(Answer<Again>),
     /// A value to keep beside the state, and to ask for.
     Remember(String, String, Answer<()>),
     /// A value kept beside the state.
@@ -199,6 +199,15 @@ pub enum WriterError {
         /// What the limit allows.
         have: u32,
     },
+    /// An imported secret that is none: with another one every client would meet another track.
+    #[error(
+        "the secret of an import is kept in state.db with {length} characters, a secret has 64 hexadecimal digits: put state.db \
+         back from a backup; the data plane goes on as it is"
+    )]
+    ImportedSecret {
+        /// Its length.
+        length: usize,
+    },
     /// The journal holds something that this agent cannot read.
     #[error(
         "the state of service {service} cannot be read: {message}; it was written by another version of the agent"
@@ -253,6 +262,19 @@ pub struct Writer<D> {
     conditions: BTreeMap<crate::api::types::ConditionKind, (String, SystemTime)>,
 }
 
+/// Ends the whole agent if the writer panics: without its writer it would answer nobody and expire nothing, while whoever
+/// starts it (systemd) took it to be well. What is in the journal is whole, and the data plane goes on.
+struct EndOnPanic;
+
+impl Drop for EndOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("the writer has panicked: the agent ends, the data plane goes on");
+            std::process::abort();
+        }
+    }
+}
+
 impl<D: DataPlane + 'static> Writer<D> {
     /// Starts the writer's thread.
     ///
@@ -262,7 +284,10 @@ impl<D: DataPlane + 'static> Writer<D> {
         let (queue, requests) = sync_channel(QUEUE);
         let thread = std::thread::Builder::new()
             .name("writer".into())
-            .spawn(move || self.run(&requests))?;
+            .spawn(move || {
+                let _guard = EndOnPanic;
+                self.run(&requests)
+            })?;
         Ok((Handle { queue }, thread))
     }
 
@@ -358,8 +383,8 @@ impl<D: DataPlane + 'static> Writer<D> {
             Request::Hops(hops) => self.set_hops(hops),
             Request::RoutesChanged => self.plane.tables().bump_route_epoch(),
             Request::AttachAgain(answer) => {
-                let attached = self.plane.attach_again();
-                drop(answer.send(attached.map_err(|error| ApiError::internal(error.to_string()))));
+                let again = self.plane.attach_again();
+                drop(answer.send(again.map_err(|error| ApiError::internal(error.to_string()))));
             }
             Request::Condition(kind, Some(message)) => self.raise(kind, message),
             Request::Condition(kind, None) => self.lower(kind),

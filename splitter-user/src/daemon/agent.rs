@@ -19,7 +19,7 @@ use crate::api::types::{
 use crate::api::{Agent, Denied};
 use crate::config::Config;
 use crate::interface;
-use crate::loader::Attached;
+use crate::loader::{Attached, Pins};
 use crate::nexthop::NextHops;
 use crate::writer::{Handle, Request};
 
@@ -277,6 +277,17 @@ impl Agent for Daemon {
             .ask(|answer| Request::BeginDetach(actor, answer))
             .await?;
         tracing::info!(%actor, "detach");
+        // Answered when it is done: who asks may take the interfaces away next.
+        let pins = Pins::new(&self.config.bpffs, &self.config.name);
+        let removed = tokio::task::spawn_blocking(move || pins.remove()).await;
+        removed
+            .map_err(|error| ApiError::internal(error.to_string()))?
+            .map_err(|error| {
+                ApiError::internal(format!(
+                    "{error}; the data plane may be there still, in part: detach again"
+                ))
+            })?;
+        tracing::info!("detached: the program is off all interfaces, all flows are forgotten");
         self.detach.store(true, Ordering::SeqCst);
         self.stop.cancel();
         Ok(())

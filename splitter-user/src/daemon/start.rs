@@ -112,12 +112,18 @@ pub(super) fn start(config: &Config, claim: Claim) -> Result<Started, DaemonErro
         XdpMode::Auto => Mode::Auto,
     };
     // Last, so that a start which fails leaves an adopted data plane as it was.
-    let kernel = writer.plane_mut();
-    let cap = kernel.rate().per_tick(limits.new_flows_per_second);
-    kernel.tables().set_way_back(way_back);
-    kernel.tables().set_tunnel(config.tunnel.wire());
-    kernel.tables().set_new_flows_per_tick(cap);
-    let kernel_attached = attach(writer.plane_mut(), &pins.links(), &config.interfaces, mode)?;
+    let kernel_attached = attach(
+        writer.plane_mut(),
+        &pins.links(),
+        &config.interfaces,
+        mode,
+        |kernel| {
+            let cap = kernel.rate().per_tick(limits.new_flows_per_second);
+            kernel.tables().set_way_back(way_back);
+            kernel.tables().set_tunnel(config.tunnel.wire());
+            kernel.tables().set_new_flows_per_tick(cap);
+        },
+    )?;
     let epoch = writer.route_epoch();
     made.done();
     Ok(Started {

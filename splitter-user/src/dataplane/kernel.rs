@@ -20,7 +20,7 @@ use super::memory::no_memory;
 use super::shape::Shape;
 use super::{DataPlane, PlaneError, ServiceTables, Tables, TrackUpdate, sys};
 use crate::loader::{
-    Attached, Keys, LoadError, Loaded, Placement, TickRate, attach_again, read_clock,
+    Again, Keys, LoadError, Loaded, Placement, TickRate, attach_again, read_clock,
 };
 
 /// A plain value of the contract, as aya wants it marked.
@@ -307,17 +307,16 @@ impl DataPlane for Kernel {
         Ok(())
     }
 
-    fn attach_again(&mut self) -> Result<Vec<Attached>, PlaneError> {
+    fn attach_again(&mut self) -> Result<Again, PlaneError> {
         let Some(placement) = &self.placement else {
-            return Ok(Vec::new());
-        };
-        let failed = |message: String| PlaneError::Aya {
-            action: "attach the program again",
-            message,
+            return Ok(Again::default());
         };
         let program = self.loaded.program("splitter");
-        let program = program.map_err(|error| failed(error.to_string()))?;
-        attach_again(program, placement).map_err(|error| failed(error.to_string()))
+        let program = program.map_err(|error| PlaneError::Aya {
+            action: "attach the program again",
+            message: error.to_string(),
+        })?;
+        Ok(attach_again(program, placement))
     }
 
     fn counters(&self, backend: u16) -> Result<BackendCounters, PlaneError> {

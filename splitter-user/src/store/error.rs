@@ -20,8 +20,8 @@ pub enum StoreError {
     /// The contents are damaged.
     #[error(
         "{path} is corrupt: {detail}. It was left as it is. Restore it from a backup (with {path}-wal, if there is one), \
-         or begin anew: move both out of the way (mv {path} {path}.corrupt; mv {path}-wal {path}-wal.corrupt), start the \
-         agent and apply your resources again"
+         or begin anew, which cuts every flow: take the data plane away (splitterd --config FILE --detach), move both out of the \
+         way (mv {path} {path}.corrupt; mv {path}-wal {path}-wal.corrupt), start the agent and apply your resources again"
     )]
     Corrupt {
         /// The journal.
@@ -54,8 +54,8 @@ pub enum StoreError {
     },
     /// The log without the file it belongs to.
     #[error(
-        "{wal} is there, but {path}, which it belongs to, is missing. Restore {path}, or, to begin anew, move {wal} out of \
-         the way (mv {wal} {wal}.old)"
+        "{wal} is there, but {path}, which it belongs to, is missing. Restore {path}, or, to begin anew, which cuts every \
+         flow, take the data plane away (splitterd --config FILE --detach) and move {wal} out of the way (mv {wal} {wal}.old)"
     )]
     LogWithoutFile {
         /// The journal.

@@ -13,6 +13,8 @@ struct Body {
     services: Vec<StoredService>,
     deleted: Vec<String>,
     ids: Vec<IdRecord>,
+    #[serde(default)]
+    metas: Vec<(String, String)>,
     audit: Audit,
 }
 
@@ -105,6 +107,7 @@ pub(super) fn read(connection: &Connection) -> rusqlite::Result<Option<Prepared>
                 services: services.collect::<Result<_, _>>()?,
                 deleted: body.deleted,
                 ids: body.ids,
+                metas: body.metas,
                 audit: body.audit,
             })
         })
@@ -167,6 +170,7 @@ fn body(connection: &Connection, change: &Prepared) -> rusqlite::Result<String> 
             .collect::<Result<_, _>>()?,
         deleted: change.deleted.clone(),
         ids: change.ids.clone(),
+        metas: change.metas.clone(),
         audit: change.audit.clone(),
     };
     write::to_json(&body)

@@ -160,33 +160,39 @@ fn history(
          WHERE ?1 IS NULL OR service = ?1 ORDER BY id DESC LIMIT ?2",
     )?;
     let rows = select.query_map((service, limit), |row| {
-        Ok(HistoryEntry {
+        let Some(audit) = readable(&row.get::<_, String>(5)?) else {
+            return Ok(None);
+        };
+        Ok(Some(HistoryEntry {
             sequence: unsigned(row, 0)?,
             service: row.get(1)?,
             generation: unsigned(row, 2)?,
             spec_json: row.get(3)?,
             state_json: row.get(4)?,
-            audit: audit_body(&row.get::<_, String>(5)?)?,
-        })
+            audit,
+        }))
     })?;
-    rows.collect()
+    rows.filter_map(Result::transpose).collect()
 }
 
 fn audit(connection: &Connection, limit: u32) -> rusqlite::Result<Vec<AuditEntry>> {
     let mut select =
         connection.prepare_cached("SELECT id, body FROM audit ORDER BY id DESC LIMIT ?1")?;
     let rows = select.query_map([limit], |row| {
-        Ok(AuditEntry {
-            id: unsigned(row, 0)?,
-            audit: audit_body(&row.get::<_, String>(1)?)?,
-        })
+        let Some(audit) = readable(&row.get::<_, String>(1)?) else {
+            return Ok(None);
+        };
+        let id = unsigned(row, 0)?;
+        Ok(Some(AuditEntry { id, audit }))
     })?;
-    rows.collect()
+    rows.filter_map(Result::transpose).collect()
 }
 
-fn audit_body(json: &str) -> rusqlite::Result<Audit> {
+/// A line of the audit log. One that is damaged decides nothing: it is left out, and said.
+fn readable(json: &str) -> Option<Audit> {
     serde_json::from_str(json)
-        .map_err(|error| damage(format!("a line of the audit log cannot be read: {error}")))
+        .inspect_err(|error| tracing::warn!(%error, "a line of the audit log cannot be read and is left out"))
+        .ok()
 }
 
 fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {

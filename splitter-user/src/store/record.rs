@@ -123,6 +123,8 @@ pub struct Prepared {
     pub deleted: Vec<String>,
     /// The numbers that the change gives out, alters or frees ([`IdRecord::FREE`]). Others stay.
     pub ids: Vec<IdRecord>,
+    /// Values that are kept from then on, by key.
+    pub metas: Vec<(String, String)>,
     /// Who asked.
     pub audit: Audit,
 }

@@ -69,6 +69,7 @@ fn change(sequence: u64, services: &[&str]) -> Prepared {
             id("service", 7, "active"),
             id("backend", 4_000_000_000, "deleting"),
         ],
+        metas: vec![("of-change".to_owned(), sequence.to_string())],
         audit: Audit {
             unix_ms: 1_700_000_000_000 + sequence,
             uid: 0,

@@ -25,6 +25,9 @@ pub(super) fn apply(connection: &Connection, change: &Prepared) -> rusqlite::Res
     for id in &change.ids {
         put_id(connection, id)?;
     }
+    for (key, value) in &change.metas {
+        put_meta(connection, key, value)?;
+    }
     if change.audit.is_step() {
         return Ok(());
     }

@@ -79,7 +79,9 @@ impl<D: DataPlane + 'static> Writer<D> {
             .needs_flip(&plan)
             .then(|| self.next_flip())
             .transpose()?;
-        let secret = self.take_secret(&plan)?;
+        // In force from here on, and kept with the change.
+        let secret = self.secret;
+        self.secret = plan.secret.unwrap_or(secret);
         let done = match &flip {
             Some(flip) => self.flip_to(&plan, flip, audit).map(Some),
             None => self.without_flip(&plan, audit).map(|()| None),
@@ -87,7 +89,7 @@ impl<D: DataPlane + 'static> Writer<D> {
         let took = match done {
             Ok(took) => took,
             Err(error) => {
-                self.put_back(secret);
+                self.secret = secret;
                 return Err(error);
             }
         };
@@ -121,7 +123,13 @@ impl<D: DataPlane + 'static> Writer<D> {
         }
         self.judge_backends();
         self.judge_ways();
-        Ok(plan.changes)
+        match flip {
+            Some(flip) if self.plane.tables().selector() != flip.to => Err(ApiError::internal(
+                "the change is committed, and the data plane does not have it: another process writes to its maps; \
+                 restart the agent, which puts in force what is committed",
+            )),
+            _ => Ok(plan.changes),
+        }
     }
 
     /// Gives every new split a table that no packet can be reading, and that undo does not need.
@@ -223,11 +231,6 @@ impl<D: DataPlane + 'static> Writer<D> {
             return Err(self.take_back(plan, flip, &error.to_string()));
         }
         self.retire(plan, flip, sequence);
-        if self.plane.tables().selector() != flip.to {
-            return Err(ApiError::internal(
-                "the data plane does not have the change: another process writes to its maps",
-            ));
-        }
         Ok(took)
     }
 
@@ -304,6 +307,7 @@ impl<D: DataPlane + 'static> Writer<D> {
             services: services.collect(),
             deleted: plan.deleted.clone(),
             ids: record::changed_ids(&self.world, &plan.next),
+            metas: Self::secret_kept(plan),
             audit,
         }
     }

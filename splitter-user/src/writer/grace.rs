@@ -3,13 +3,19 @@
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 #[derive(Debug, Default)]
 struct Progress {
     requested: u64,
     completed: u64,
+    /// The last flip whose grace period could not be waited for at the last attempt.
+    failed: u64,
     stop: bool,
 }
+
+/// From an attempt that failed to the next one.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// A thread that waits for grace periods.
 #[derive(Debug)]
@@ -45,8 +51,11 @@ impl Grace {
                         Ok(()) => guard.completed = asked,
                         Err(error) => {
                             // Nothing is used again before this succeeds; the writer says so when it waits.
-                            tracing::error!(%error, "cannot wait for a grace period");
-                            guard.stop = true;
+                            tracing::error!(%error, "cannot wait for a grace period; it is tried again");
+                            guard.failed = asked;
+                            changed.notify_all();
+                            let again = changed.wait_timeout_while(guard, AGAIN, |now| !now.stop);
+                            guard = again.unwrap_or_else(PoisonError::into_inner).0;
                         }
                     }
                     changed.notify_all();
@@ -79,7 +88,7 @@ impl Grace {
         let (progress, changed) = &*self.shared;
         let mut guard = progress.lock().unwrap_or_else(PoisonError::into_inner);
         while guard.completed < flip {
-            if guard.stop || guard.requested < flip {
+            if guard.stop || guard.requested < flip || guard.failed >= flip {
                 return false;
             }
             guard = changed.wait(guard).unwrap_or_else(PoisonError::into_inner);
@@ -114,6 +123,23 @@ mod tests {
         assert_eq!(grace.completed(), 1, "nobody has released the second");
         release.send(()).expect("alive");
         assert!(grace.wait_for(2));
+    }
+
+    #[test]
+    fn a_grace_period_that_failed_is_said_at_once_and_tried_again() {
+        let (answer, answers) = sync_channel::<io::Result<()>>(1);
+        let grace =
+            Grace::start(move || answers.recv().map_err(io::Error::other)?).expect("a thread");
+        grace.request(1);
+        answer
+            .send(Err(io::ErrorKind::OutOfMemory.into()))
+            .expect("alive");
+        assert!(!grace.wait_for(1), "the writer is not kept waiting");
+        answer.send(Ok(())).expect("it is tried again");
+        while grace.completed() < 1 {
+            std::thread::yield_now();
+        }
+        assert!(grace.wait_for(1));
     }
 
     #[test]

@@ -1,12 +1,11 @@
 //! The secret that splits are keyed with, where it came from another host; and what is given to others.
 
-use super::Writer;
 use super::policy::act;
+use super::{Writer, WriterError};
 use crate::api::types::{Actor, ApiError};
 use crate::dataplane::DataPlane;
 use crate::plan::{Plan, unknown_service};
 use crate::state::{HostState, hex, secret_from_hex};
-use crate::store::StoreError;
 
 /// Under this name the journal keeps a secret that was imported. The host's own, in its file, goes on keying what is this host's
 /// alone: endpoints and fingerprints of flows.
@@ -14,11 +13,11 @@ const SECRET: &str = "split-secret";
 
 impl<D: DataPlane + 'static> Writer<D> {
     /// Takes an imported secret from the journal, if there is one.
-    pub(super) fn recall_secret(&mut self) -> Result<(), StoreError> {
-        if let Some(kept) = self.store.meta(SECRET)?
-            && let Some(secret) = secret_from_hex(&kept)
-        {
-            self.secret = secret;
+    pub(super) fn recall_secret(&mut self) -> Result<(), WriterError> {
+        if let Some(kept) = self.store.meta(SECRET)? {
+            self.secret = secret_from_hex(&kept).ok_or(WriterError::ImportedSecret {
+                length: kept.chars().count(),
+            })?;
         }
         Ok(())
     }
@@ -40,31 +39,12 @@ impl<D: DataPlane + 'static> Writer<D> {
         )))
     }
 
-    /// Keys splits with the secret of a plan from now on. Gives the one of before, for [`put_back`](Self::put_back).
-    pub(super) fn take_secret(&mut self, plan: &Plan) -> Result<[u8; 32], ApiError> {
-        let before = self.secret;
-        if let Some(secret) = plan.secret.filter(|secret| *secret != before) {
-            self.store
-                .set_meta(SECRET, &hex(&secret))
-                .map_err(|error| {
-                    ApiError::internal(format!(
-                        "the secret could not be kept, nothing was changed: {error}"
-                    ))
-                })?;
-            self.secret = secret;
-        }
-        Ok(before)
-    }
-
-    /// Goes back to the secret of before: what was keyed with the new one was taken back.
-    pub(super) fn put_back(&mut self, before: [u8; 32]) {
-        if self.secret == before {
-            return;
-        }
-        self.secret = before;
-        if let Err(error) = self.store.set_meta(SECRET, &hex(&before)) {
-            tracing::error!(%error, "the journal keeps the secret of an import that was taken back");
-        }
+    /// What the journal keeps with a plan: the secret that it brings, from its commit on.
+    pub(super) fn secret_kept(plan: &Plan) -> Vec<(String, String)> {
+        let secret = plan.secret.iter();
+        secret
+            .map(|secret| (SECRET.to_owned(), hex(secret)))
+            .collect()
     }
 
     /// Everything that another host needs for the same clients to meet the same tracks.

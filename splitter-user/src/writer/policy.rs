@@ -1,6 +1,7 @@
 //! What may not be done now, and the record of what was refused.
 
-use super::{Writer, now_ms};
+use super::Writer;
+use super::clock::wall_ms;
 use crate::api::types::{
     Actor, ApiError, Change, ChangeRequest, ConditionKind, ErrorCode, FreezeRequest, FreezeView,
     Who,
@@ -56,7 +57,7 @@ impl Refusal {
 /// A line of the audit log about something that moves no weights.
 pub(super) fn act(verb: &str, target: String, reason: Option<String>, actor: Actor) -> Audit {
     Audit {
-        unix_ms: now_ms(),
+        unix_ms: wall_ms(),
         uid: actor.uid,
         gid: actor.gid,
         pid: pid(actor).unwrap_or(0),
@@ -90,7 +91,7 @@ impl<D: DataPlane + 'static> Writer<D> {
                 uid: 0,
                 gid: 0,
                 pid: None,
-                since: now_ms(),
+                since: wall_ms(),
                 reason: Some("the journal's record of the freeze cannot be read".to_owned()),
             };
             self.frozen = Some(serde_json::from_str(&kept).unwrap_or_else(|_| unreadable()));
@@ -135,7 +136,7 @@ impl<D: DataPlane + 'static> Writer<D> {
             uid: actor.uid,
             gid: actor.gid,
             pid: pid(actor),
-            since: now_ms(),
+            since: wall_ms(),
             reason: request.reason.clone(),
         });
         if request.dry_run {

@@ -62,8 +62,8 @@ impl<D: DataPlane + 'static> Writer<D> {
             observe: observe::Observations::default(),
             conditions: BTreeMap::new(),
         };
-        writer.recall_secret()?;
         let unsure = writer.settle_journal(adopted)?;
+        writer.recall_secret()?;
         let blank = writer.store.committed()?.is_none()
             && unsure.is_none()
             && writer.store.load_ids()?.is_empty();

@@ -4,3 +4,4 @@
 //! `drain::closing::at_the_deadline_idle_connections_close_evenly_over_the_spread_and_both_ends_learn_it`.
 
 mod draining;
+mod splitting;

@@ -136,7 +136,7 @@ fn with_a_state_that_cannot_be_written_the_agent_does_not_start_and_traffic_goes
 }
 
 /// The program on an interface of the balancer, by number.
-fn program(hosts: &Hosts, interface: &str) -> Result<Option<u64>> {
+pub(super) fn program(hosts: &Hosts, interface: &str) -> Result<Option<u64>> {
     let said = hosts
         .balancer
         .exec(&format!("ip -json link show dev {interface}"))?;

@@ -1,13 +1,13 @@
 //! The agent's life under faults: killed at every step, robbed of privileges, fed with rubbish, upgraded,
 //! and driven at random. Traffic and promises do not care.
 
+mod attach;
 mod flips;
 mod host;
 mod hostile;
 mod kills;
 mod privileges;
 mod random;
-
 mod steps;
 
 use anyhow::Result;

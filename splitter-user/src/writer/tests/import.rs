@@ -196,6 +196,7 @@ fn a_secret_whose_services_could_not_be_put_in_force_is_not_kept() {
         services: Vec::new(),
         deleted: Vec::new(),
         ids: Vec::new(),
+        metas: Vec::new(),
         audit: super::super::policy::act("apply", String::new(), None, ROOT),
     };
     to.store.prepare(&other).unwrap();
@@ -204,6 +205,35 @@ fn a_secret_whose_services_could_not_be_put_in_force_is_not_kept() {
     to.store.discard(99).unwrap();
     let Writer { plane, store, .. } = to;
     assert_eq!(restarted(plane, store, true).secret, OTHER_SECRET);
+}
+
+#[test]
+fn an_import_that_is_killed_brings_its_secret_with_its_flip_and_not_before() {
+    let text = storied().export_state(None, ROOT).unwrap();
+    for (flipped, secret) in [(false, OTHER_SECRET), (true, SECRET)] {
+        let mut to = other_host();
+        let command = import(&text).command;
+        let mut plan = crate::plan::plan(&to.world, &command, None, now_ms()).unwrap();
+        to.secret = plan.secret.unwrap();
+        to.cut_short(&mut plan, flipped);
+        let Writer { plane, store, .. } = to;
+        assert_eq!(restarted(plane, store, true).secret, secret, "{flipped}");
+    }
+}
+
+#[test]
+fn an_imported_secret_that_is_none_is_refused_at_the_start_instead_of_splitting_anew() {
+    let Writer {
+        plane, mut store, ..
+    } = other_host();
+    store.set_meta("split-secret", "07ab").unwrap();
+    let grace = Grace::start(|| Ok(())).unwrap();
+    let addresses = watch::channel(BTreeSet::new()).0;
+    let refused = Writer::recover(plane, store, OTHER_SECRET, true, grace, addresses).err();
+    let said = refused.expect("not a secret").to_string();
+    for word in ["4 characters", "64 hexadecimal digits", "backup"] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
 }
 
 #[test]
