@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use splitter_ebpf::flow::State;
 
 use super::{Writer, now_ms};
-use crate::dataplane::{DataPlane, FlowSlot, PlaneError};
+use crate::dataplane::{DataPlane, FlowSlot, PlaneError, Tables};
 use pacing::{Due, Pacing};
 pub(super) use prodding::PRODDED;
 use prodding::{Prodding, Unaware};
@@ -62,11 +62,11 @@ impl Closer {
         }
     }
 
-    /// Notes what is to be done to a flow of `backend`, as a scan that began at `now` meets it. A cut flow is
-    /// prodded again if somebody does not know yet.
-    pub(super) fn meet(&self, flow: &FlowSlot, backend: usize, now: u64, found: &mut Found) {
+    /// Notes what is to be done to a flow, as a scan that began at `now` meets it. A cut flow is prodded again
+    /// if somebody does not know yet.
+    pub(super) fn meet(&self, tables: &Tables, flow: &FlowSlot, now: u64, found: &mut Found) {
         if !flow.value.is_cut() {
-            found.due.extend(self.pacing.meet(flow, backend, now));
+            found.due.extend(self.pacing.meet(tables, flow, now));
         } else if flow.value.state_bits() != State::CutTold as u8 {
             found.unaware.push(Unaware::of(flow));
         }

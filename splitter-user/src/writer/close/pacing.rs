@@ -6,10 +6,11 @@ use std::time::Duration;
 use splitter_ebpf::hash::{derive, siphash13};
 
 use super::super::Writer;
+use super::super::scan::listener_of;
 use super::prodding::Unaware;
 use crate::api::types::DrainTarget;
-use crate::dataplane::{DataPlane, FlowSlot};
-use crate::state::{Closing, Ending};
+use crate::dataplane::{DataPlane, FlowSlot, Tables};
+use crate::state::{Closing, Ending, IdState, Ids};
 
 /// How far ahead a scan looks: to the end of the next one, if that is not held up.
 const AHEAD: u64 = 2_500;
@@ -25,11 +26,34 @@ pub(super) struct Due {
     key: u64,
 }
 
+/// What is ordered to be closed, by number.
+#[derive(Debug, Default)]
+struct Orders {
+    backends: Vec<Option<Closing>>,
+    /// Empty unless a listener was removed: whose a flow is takes a while to tell.
+    listeners: Vec<Option<Closing>>,
+}
+
+impl Orders {
+    /// What is ordered for a flow.
+    fn of(&self, tables: &Tables, flow: &FlowSlot) -> Option<Closing> {
+        let of = |orders: &[Option<Closing>], id: u16| orders.get(usize::from(id)).copied()?;
+        let backend = of(&self.backends, flow.value.backend());
+        if self.listeners.is_empty() {
+            return backend;
+        }
+        let listener = of(&self.listeners, listener_of(tables, flow));
+        match (backend, listener) {
+            (Some(one), Some(other)) => Some(sooner(one, other)),
+            (one, other) => one.or(other),
+        }
+    }
+}
+
 /// Whose flows are closed, and which of them are next.
 pub(super) struct Pacing {
     key: [u64; 2],
-    /// By backend.
-    orders: Vec<Option<Closing>>,
+    orders: Orders,
     /// The next one last.
     due: Vec<Due>,
 }
@@ -38,19 +62,14 @@ impl Pacing {
     pub(super) fn new(secret: &[u8; 32]) -> Self {
         Self {
             key: derive(secret, "close", ""),
-            orders: Vec::new(),
+            orders: Orders::default(),
             due: Vec::new(),
         }
     }
 
-    /// What is ordered for flows of a backend.
-    fn order(&self, backend: usize) -> Option<&Closing> {
-        self.orders.get(backend)?.as_ref()
-    }
-
     /// The flow's time, if it comes before a scan that began at `now` is followed by another.
-    pub(super) fn meet(&self, flow: &FlowSlot, backend: usize, now: u64) -> Option<Due> {
-        let at = due_at(self.key, flow.key, self.order(backend)?);
+    pub(super) fn meet(&self, tables: &Tables, flow: &FlowSlot, now: u64) -> Option<Due> {
+        let at = due_at(self.key, flow.key, &self.orders.of(tables, flow)?);
         (at <= now.saturating_add(AHEAD)).then_some(Due {
             at,
             slot: flow.slot,
@@ -88,7 +107,7 @@ fn due_at(key: [u64; 2], flow: u64, order: &Closing) -> u64 {
 impl<D: DataPlane + 'static> Writer<D> {
     /// Takes over what is to be closed now. What is queued and no longer to be closed stays open.
     pub(in super::super) fn renew_closings(&mut self) {
-        let mut orders = vec![None; self.plane.tables().layout.backends as usize + 1];
+        let mut orders = Orders::default();
         for (name, service) in &self.world.services {
             let tracks = service.drained_tracks.iter().filter_map(|(track, drain)| {
                 Some((DrainTarget::Track(track.clone()), drain.closing()?))
@@ -102,11 +121,15 @@ impl<D: DataPlane + 'static> Writer<D> {
             let left = left.map(|(track, closing)| (DrainTarget::Track(track.clone()), *closing));
             for (what, closing) in tracks.chain(backends).chain(left) {
                 for id in self.backends_of(name, &what) {
-                    if let Some(order) = orders.get_mut(usize::from(id)) {
-                        *order = sooner(*order, closing);
-                    }
+                    order(&mut orders.backends, id, closing);
                 }
             }
+        }
+        for (id, closing) in deleted(&self.world.backend_ids) {
+            order(&mut orders.backends, id, closing);
+        }
+        for (id, closing) in deleted(&self.world.listener_ids) {
+            order(&mut orders.listeners, id, closing);
         }
         self.closer.pacing.orders = orders;
     }
@@ -120,12 +143,12 @@ impl<D: DataPlane + 'static> Writer<D> {
                 return;
             };
             let pacing = &self.closer.pacing;
-            let Some(order) = pacing.order(usize::from(flow.value.backend())) else {
+            let Some(order) = pacing.orders.of(tables, &flow) else {
                 return;
             };
             if flow.value.is_pointing()
                 || flow.value.is_cut()
-                || due_at(pacing.key, key, order) > at
+                || due_at(pacing.key, key, &order) > at
             {
                 return;
             }
@@ -146,16 +169,27 @@ impl<D: DataPlane + 'static> Writer<D> {
     }
 }
 
-/// Of two orders for one backend the one that is done first.
-fn sooner(there: Option<Closing>, new: Closing) -> Option<Closing> {
-    match there {
-        Some(there)
-            if there.since.saturating_add(there.spread) <= new.since.saturating_add(new.spread) =>
-        {
-            Some(there)
-        }
-        _ => Some(new),
+/// How the flows of numbers are closed that were removed.
+fn deleted<K: Ord + Clone>(ids: &Ids<K>) -> impl Iterator<Item = (u16, Closing)> {
+    ids.iter().filter_map(|(id, _, state)| match state {
+        IdState::Deleting(deletion) => Some((id, deletion.closing()?)),
+        IdState::Active | IdState::Quarantined => None,
+    })
+}
+
+fn order(orders: &mut Vec<Option<Closing>>, id: u16, closing: Closing) {
+    let place = usize::from(id);
+    if orders.len() <= place {
+        orders.resize(place + 1, None);
     }
+    let there = orders[place].unwrap_or(closing);
+    orders[place] = Some(sooner(there, closing));
+}
+
+/// Of two orders for one flow the one that is done first.
+fn sooner(one: Closing, other: Closing) -> Closing {
+    let end = |closing: &Closing| closing.since.saturating_add(closing.spread);
+    if end(&one) <= end(&other) { one } else { other }
 }
 
 #[cfg(test)]

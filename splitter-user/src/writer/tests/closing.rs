@@ -9,9 +9,10 @@ use crate::api::types::{DrainTarget, FlowFilter, FlowState, LifeState};
 use crate::dataplane::FlowSlot;
 use crate::model::OnTimeout;
 use crate::prod::Prod;
+use crate::writer::clock;
 
 /// From whom to whom a SYN was sent.
-type Sent = Arc<Mutex<Vec<(SocketAddr, SocketAddr)>>>;
+pub(super) type Sent = Arc<Mutex<Vec<(SocketAddr, SocketAddr)>>>;
 
 struct Noted(Sent);
 
@@ -22,7 +23,7 @@ impl Prod for Noted {
     }
 }
 
-fn noted(writer: &mut Under) -> Sent {
+pub(super) fn noted(writer: &mut Under) -> Sent {
     let sent = Sent::default();
     writer.prod_with(Box::new(Noted(Arc::clone(&sent))));
     sent
@@ -46,7 +47,7 @@ const AT_ONCE: Duration = Duration::ZERO;
 const NEVER: Duration = Duration::from_secs(3_600);
 
 /// Scans, and works off what that found as the writer does, for `turns` turns.
-fn work(writer: &mut Under, turns: u32) {
+pub(super) fn work(writer: &mut Under, turns: u32) {
     scans(writer);
     for turn in 1..=turns {
         let now = Instant::now() + Duration::from_millis(20) * turn;
@@ -54,14 +55,14 @@ fn work(writer: &mut Under, turns: u32) {
     }
 }
 
-fn flows(writer: &Under) -> Vec<FlowSlot> {
+pub(super) fn flows(writer: &Under) -> Vec<FlowSlot> {
     let tables = writer.plane.tables();
     let mut flows = Vec::new();
     tables.scan(0..tables.flow_buckets(), |flow| flows.push(flow));
     flows
 }
 
-fn cut(writer: &Under) -> usize {
+pub(super) fn cut(writer: &Under) -> usize {
     let flows = flows(writer);
     flows.iter().filter(|flow| flow.value.is_cut()).count()
 }
@@ -71,7 +72,7 @@ fn view(writer: &Under) -> DrainView {
 }
 
 /// Lets the packets' clock go on by seconds.
-fn pass(writer: &Under, seconds: u32) {
+pub(super) fn pass(writer: &Under, seconds: u32) {
     let tick = &writer.plane.tick;
     tick.set(tick.get() + seconds * 1_000 / 256 + 1);
 }
@@ -159,6 +160,8 @@ fn resteer_frees_the_pins_and_tells_nobody() {
 
 #[test]
 fn whoever_is_ready_again_is_not_closed_any_more() {
+    const NOW: u64 = 1_700_000_000_000;
+    clock::FROZEN.set(Some(NOW));
     let mut writer = web();
     for port in 40_000..40_064 {
         pin(&writer, port, 1, State::Established);
@@ -176,7 +179,7 @@ fn whoever_is_ready_again_is_not_closed_any_more() {
         },
     );
     // All of them were queued, for the next two seconds.
-    std::thread::sleep(Duration::from_millis(2_100)); // paced: the queue goes by the wall clock
+    clock::FROZEN.set(Some(NOW + 2_100));
     for turn in 1..4 {
         let now = Instant::now() + Duration::from_millis(20) * turn;
         writer.close_due(now).unwrap();
