@@ -8,6 +8,9 @@ use crate::model::{DrainPolicy, OnTimeout};
 /// The way that a number goes whose backend or listener was removed, as its service had it then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deletion {
+    /// When it was asked for; milliseconds since 1970. Journals that do not say mean long ago.
+    #[serde(default)]
+    pub since: u64,
     /// From when on its flows are closed; milliseconds since 1970. [`u64::MAX`]: never.
     pub deadline: u64,
     /// The milliseconds over which they are.
@@ -26,6 +29,7 @@ const fn told() -> Ending {
 impl Deletion {
     /// Its flows live as long as they like.
     pub const ENDLESS: Self = Self {
+        since: 0,
         deadline: u64::MAX,
         spread: 0,
         ending: Ending::Reset,
@@ -38,6 +42,7 @@ impl Deletion {
         let millis =
             |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         Self {
+            since: now,
             deadline: now.saturating_add(millis(policy.timeout)),
             spread: millis(policy.close_spread),
             ending: match policy.on_timeout {
@@ -50,7 +55,9 @@ impl Deletion {
     /// Lets the deadline be now, if it is not over yet, and both ends of each flow be told: there is nobody
     /// left to whom flows could be re-steered.
     pub fn cut(&mut self, now: u64) {
-        self.deadline = self.deadline.min(now);
+        if now < self.deadline {
+            (self.since, self.deadline) = (now, now);
+        }
         self.ending = Ending::Reset;
     }
 
@@ -98,6 +105,7 @@ mod tests {
     #[test]
     fn a_cut_brings_the_deadline_forward_and_never_puts_it_off() {
         let mut deletion = Deletion {
+            since: 1_000,
             deadline: 9_000,
             spread: 2_000,
             ending: Ending::Resteer,
@@ -114,6 +122,7 @@ mod tests {
         let old: IdState =
             serde_json::from_str(r#"{"deleting":{"deadline":7}}"#).expect("an old record");
         let deletion = Deletion {
+            since: 0,
             deadline: 7,
             spread: 0,
             ending: Ending::Reset,

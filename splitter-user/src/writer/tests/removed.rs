@@ -157,6 +157,24 @@ fn a_deadline_that_passes_while_the_agent_is_away_acts_at_the_next_start() {
 }
 
 #[test]
+fn after_a_clock_was_set_back_across_a_restart_they_get_their_time_once_more_at_most() {
+    let mut writer = served("{timeout: 1m}");
+    at(7_200);
+    pin(&writer, 40_000, 1, State::Established);
+    delete(&mut writer, false);
+    at(3_600);
+    let mut writer = restarted(writer);
+    at(3_659);
+    work(&mut writer, 3);
+    assert_eq!(cut(&writer), 0);
+    // Written down: another restart does not begin anew.
+    let mut writer = restarted(writer);
+    at(3_660);
+    work(&mut writer, 3);
+    assert_eq!(cut(&writer), 1);
+}
+
+#[test]
 fn with_resteer_their_pins_are_freed_and_nobody_is_told_unless_they_are_cut_now() {
     for now in [false, true] {
         let mut writer = served("{timeout: 1m, onTimeout: resteer}");
