@@ -145,7 +145,7 @@ pub fn render(figures: &Figures) -> Result<String, std::fmt::Error> {
     }
     registry.register(
         "prods",
-        "SYNs to idle ends of flows that are reset, which make them speak",
+        "Segments to idle ends of flows that are reset, which make them speak",
         prods,
     );
 

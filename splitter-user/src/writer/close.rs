@@ -15,7 +15,7 @@ use super::{Writer, now_ms};
 use crate::dataplane::{DataPlane, FlowSlot, PlaneError, Tables};
 use pacing::{Due, Pacing};
 pub(super) use prodding::PRODDED;
-use prodding::{Prodding, Unaware};
+use prodding::{Prodded, Prodding};
 
 /// From one turn to the next.
 const TURN: Duration = Duration::from_millis(20);
@@ -31,9 +31,9 @@ pub struct Closes {
     pub reset: u64,
     /// Pins that were freed.
     pub resteered: u64,
-    /// SYNs that were sent to idle ends.
+    /// Segments that were sent to idle ends.
     pub prods: u64,
-    /// SYNs that could not be sent.
+    /// Segments that could not be sent.
     pub prods_failed: u64,
 }
 
@@ -41,7 +41,8 @@ pub struct Closes {
 #[derive(Debug, Default)]
 pub(super) struct Found {
     due: Vec<Due>,
-    unaware: Vec<Unaware>,
+    unaware: Vec<Prodded>,
+    told: Vec<Prodded>,
 }
 
 /// What is closed, and what is to be.
@@ -62,20 +63,21 @@ impl Closer {
         }
     }
 
-    /// Notes what is to be done to a flow, as a scan that began at `now` meets it. A cut flow is prodded again
-    /// if somebody does not know yet.
+    /// Notes what is to be done to a flow, as a scan that began at `now` meets it. A cut flow is prodded again.
     pub(super) fn meet(&self, tables: &Tables, flow: &FlowSlot, now: u64, found: &mut Found) {
         if !flow.value.is_cut() {
             found.due.extend(self.pacing.meet(tables, flow, now));
-        } else if flow.value.state_bits() != State::CutTold as u8 {
-            found.unaware.push(Unaware::of(flow));
+        } else if flow.value.state_bits() == State::CutTold as u8 {
+            found.told.push(Prodded::of(flow));
+        } else {
+            found.unaware.push(Prodded::of(flow));
         }
     }
 
     /// Takes over what a whole scan has found: all there is to do until the next one.
     pub(super) fn take(&mut self, found: Found) {
         self.pacing.take(found.due);
-        self.prodding.take(found.unaware);
+        self.prodding.take(found.unaware, found.told);
     }
 
     /// How long may be waited before the next turn, if there is anything to do.
@@ -89,7 +91,7 @@ impl Closer {
 }
 
 impl<D: DataPlane + 'static> Writer<D> {
-    /// A turn: closes what is due, and prods whoever does not know yet.
+    /// A turn: closes what is due, and prods whoever may not know yet.
     pub(super) fn close_due(&mut self, now: Instant) -> Result<(), PlaneError> {
         if now < self.closer.next || self.closer.wait(now).is_none_or(|wait| !wait.is_zero()) {
             return Ok(());
@@ -103,10 +105,10 @@ impl<D: DataPlane + 'static> Writer<D> {
             self.close(due, tick);
         }
         for _ in 0..PRODS {
-            let Some(unaware) = self.closer.prodding.next() else {
+            let Some(prodded) = self.closer.prodding.next() else {
                 break;
             };
-            self.prod(unaware);
+            self.prod(prodded);
         }
         Ok(())
     }

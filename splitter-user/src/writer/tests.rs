@@ -46,6 +46,10 @@ fn writer_over(plane: Memory, store: Store, adopted: bool) -> Under {
 }
 
 fn web() -> Under {
+    serving(YAML)
+}
+
+fn serving(yaml: &str) -> Under {
     let mut writer = writer_over(
         Memory::new(layout(), &SECRET).unwrap(),
         Store::open_in_memory().unwrap(),
@@ -54,7 +58,7 @@ fn web() -> Under {
     run(
         &mut writer,
         Command::Apply {
-            yaml: YAML.into(),
+            yaml: yaml.into(),
             origin: "test".into(),
         },
     );

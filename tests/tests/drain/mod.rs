@@ -1,6 +1,7 @@
 //! Drains: no new flows, old ones live, and "drained" means proven.
 
 mod closing;
+mod lost;
 mod removed;
 
 use std::net::{SocketAddr, TcpStream};

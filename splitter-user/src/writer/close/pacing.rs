@@ -7,7 +7,7 @@ use splitter_ebpf::hash::{derive, siphash13};
 
 use super::super::Writer;
 use super::super::scan::listener_of;
-use super::prodding::Unaware;
+use super::prodding::Prodded;
 use crate::api::types::DrainTarget;
 use crate::dataplane::{DataPlane, FlowSlot, Tables};
 use crate::state::{Closing, Ending, IdState, Ids};
@@ -159,7 +159,7 @@ impl<D: DataPlane + 'static> Writer<D> {
                 }
                 Ending::Reset if tables.cut_flow(&flow, tick) => {
                     self.closer.closes.reset += 1;
-                    self.closer.prodding.push(Unaware::of(&flow));
+                    self.closer.prodding.push(Prodded::of(&flow));
                     return;
                 }
                 // A packet refreshed it just now.

@@ -8,17 +8,18 @@ use super::*;
 use crate::api::types::{DrainTarget, FlowFilter, FlowState, LifeState};
 use crate::dataplane::FlowSlot;
 use crate::model::OnTimeout;
-use crate::prod::Prod;
+use crate::prod::{Prod, Segment};
 use crate::writer::clock;
+use splitter_ebpf::abi::BUCKET_FLOWS;
 
-/// From whom to whom a SYN was sent.
-pub(super) type Sent = Arc<Mutex<Vec<(SocketAddr, SocketAddr)>>>;
+/// What was sent, from whom and to whom.
+pub(super) type Sent = Arc<Mutex<Vec<(Segment, SocketAddr, SocketAddr)>>>;
 
 struct Noted(Sent);
 
 impl Prod for Noted {
-    fn prod(&mut self, from: SocketAddr, to: SocketAddr) -> io::Result<()> {
-        self.0.lock().unwrap().push((from, to));
+    fn prod(&mut self, segment: Segment, from: SocketAddr, to: SocketAddr) -> io::Result<()> {
+        self.0.lock().unwrap().push((segment, from, to));
         Ok(())
     }
 }
@@ -93,8 +94,8 @@ fn at_the_deadline_flows_are_cut_their_ends_prodded_and_the_drain_proven_when_th
     assert_eq!(
         ends,
         [
-            (client, "198.18.2.11:80".parse().unwrap()),
-            ("198.18.1.100:80".parse().unwrap(), client),
+            (Segment::Syn, client, "198.18.2.11:80".parse().unwrap()),
+            (Segment::Syn, "198.18.1.100:80".parse().unwrap(), client),
         ]
     );
     scans(&mut writer);
@@ -187,32 +188,83 @@ fn whoever_is_ready_again_is_not_closed_any_more() {
     assert_eq!(cut(&writer), 0);
 }
 
-#[test]
-fn an_end_that_knows_is_not_prodded_and_one_that_is_dumb_not_for_ever() {
-    let mut writer = web();
+/// Cuts a flow, lets the program have come to `state` with it, and says what it is prodded with from then on.
+fn prodded_in(mode: &str, state: State) -> Vec<(Segment, SocketAddr)> {
+    let yaml = YAML.replace("  tracks:", &format!("  mode: {mode}\n  tracks:"));
+    let mut writer = serving(&yaml);
     let sent = noted(&mut writer);
-    let count = || sent.lock().unwrap().len();
     let place = pin(&writer, 40_000, 1, State::Established);
     run(&mut writer, drain_blue(AT_ONCE, OnTimeout::Reset, AT_ONCE));
     work(&mut writer, 3);
-    let before = count();
     let flow = flows(&writer)[0];
-    let told = flow.value.with_state(State::CutFirst as u8);
     let tables = writer.plane.tables();
+    let told = flow.value.with_state(state as u8);
     tables.put_flow(place.buckets[0] as usize, 0, flow.key, told);
+    sent.lock().unwrap().clear();
     work(&mut writer, 3);
-    let last = sent.lock().unwrap().last().copied().unwrap();
-    assert!(count() > before);
-    assert_eq!(
-        last.1,
-        "198.18.2.11:80".parse().unwrap(),
-        "the backend alone"
-    );
-    let before = count();
+    let mut met: Vec<(Segment, SocketAddr)> = sent
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|(segment, _, to)| (*segment, *to))
+        .collect();
+    met.sort_unstable();
+    met.dedup();
     pass(&writer, 6);
+    sent.lock().unwrap().clear();
     work(&mut writer, 3);
-    assert_eq!(count(), before, "six seconds after it was cut");
+    assert!(
+        sent.lock().unwrap().is_empty(),
+        "six seconds after it was cut"
+    );
     assert_eq!(cut(&writer), 1, "and still answered");
+    met
+}
+
+#[test]
+fn an_end_that_was_told_is_prodded_by_what_opens_nothing_and_none_for_ever() {
+    use Segment::{Ack, Syn};
+    let client = "7.0.0.0:40000".parse().unwrap();
+    let backend = "198.18.2.11:80".parse().unwrap();
+    let met = |state| prodded_in("dnat", state);
+    assert_eq!(met(State::Cut), [(Syn, client), (Syn, backend)]);
+    assert_eq!(met(State::CutFirst), [(Syn, backend), (Ack, client)]);
+    assert_eq!(met(State::CutSecond), [(Syn, client), (Ack, backend)]);
+    assert_eq!(met(State::CutTold), [(Ack, client), (Ack, backend)]);
+    // The backend is told by what its client says.
+    let met = |state| prodded_in("dsr-l2", state);
+    assert_eq!(met(State::CutFirst), [(Syn, client)]);
+    assert_eq!(met(State::CutSecond), [(Syn, client)]);
+    assert_eq!(met(State::CutTold), [(Ack, client)]);
+}
+
+#[test]
+fn who_was_told_waits_for_those_that_were_not() {
+    let mut writer = web();
+    let sent = noted(&mut writer);
+    for port in 40_000..40_016 {
+        pin(&writer, port, 1, State::Established);
+    }
+    run(&mut writer, drain_blue(AT_ONCE, OnTimeout::Reset, AT_ONCE));
+    work(&mut writer, 3);
+    let tables = writer.plane.tables();
+    tables.scan(0..tables.flow_buckets(), |flow| {
+        if (flow.key >> 24) & 1 == 0 {
+            let told = flow.value.with_state(State::CutTold as u8);
+            let (bucket, lane) = (flow.slot / BUCKET_FLOWS, flow.slot % BUCKET_FLOWS);
+            tables.put_flow(bucket, lane, flow.key, told);
+        }
+    });
+    sent.lock().unwrap().clear();
+    work(&mut writer, 3);
+    let sent = sent.lock().unwrap();
+    let first = sent
+        .iter()
+        .position(|(segment, ..)| *segment == Segment::Ack);
+    let last = sent
+        .iter()
+        .rposition(|(segment, ..)| *segment == Segment::Syn);
+    assert!(last < first, "{sent:?}");
 }
 
 #[test]

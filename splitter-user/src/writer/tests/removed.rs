@@ -2,6 +2,7 @@
 
 use super::closing::{cut, flows, noted, pass, work};
 use super::*;
+use crate::prod::Segment;
 use crate::state::IdState;
 use crate::writer::clock;
 
@@ -79,7 +80,13 @@ fn at_its_deadline_the_flows_of_a_removed_track_are_cut_and_both_ends_prodded() 
     ends.sort_unstable();
     ends.dedup();
     let listener = "198.18.1.100:80".parse().unwrap();
-    assert_eq!(ends, [(client, BLUE.parse().unwrap()), (listener, client)]);
+    assert_eq!(
+        ends,
+        [
+            (Segment::Syn, client, BLUE.parse().unwrap()),
+            (Segment::Syn, listener, client)
+        ]
+    );
     let state = writer.world.backend_ids.state_of(1);
     assert!(
         matches!(state, Some(IdState::Deleting(_))),
