@@ -131,7 +131,10 @@ impl<D: DataPlane + 'static> Writer<D> {
                 let place = (backend.address, backend.port.unwrap_or(0));
                 let state = state_of(service.drained_backends.get(&place));
                 let key = BackendKey::of(&service.spec, &track.name, backend);
-                self.backend_view(&key, backend.weight, state)
+                BackendView {
+                    slow_start: ways::slow_start(service, track, backend),
+                    ..self.backend_view(&key, backend.weight, state)
+                }
             })
             .collect();
         backends.extend(self.former_backends(name, &track.name));
@@ -255,6 +258,7 @@ impl<D: DataPlane + 'static> Writer<D> {
             state,
             health: Health::Unknown,
             flows: flows.copied().unwrap_or(0),
+            slow_start: None,
         }
     }
 
