@@ -177,7 +177,7 @@ pub fn plan(
         .number(world, now)
         .map_err(|error| ApiError::refused(error.to_string()))?;
     if let Command::Delete { service, now: true } = command {
-        plan.next.cut(service);
+        plan.next.cut(service, now);
     }
     plan.numbers =
         plan.next.backend_ids != world.backend_ids || plan.next.listener_ids != world.listener_ids;

@@ -1,8 +1,14 @@
-//! SYNs that make idle ends of a TCP connection speak.
+//! Segments that make idle ends of a TCP connection speak.
 //!
 //! Whoever has a connection answers a SYN on its tuple, whatever its sequence number, with an ACK that carries
 //! the numbers that it is at (RFC 5961 section 4.2). Of a flow that is cut the program answers that ACK with
 //! the very RST that the end accepts.
+//!
+//! An end that may have got its RST is sent an ACK instead, from outside any window: whoever still has the
+//! connection answers that in the same way (RFC 9293 section 3.10.7.4), and whoever has not, with a RST. A SYN
+//! would begin a connection at a listening backend, and would spoil one that a client is opening from the same
+//! port just then: it would take the two for a simultaneous open. Some hosts drop such an ACK, by a firewall
+//! or for the timestamp that it lacks (RFC 7323 section 3.2): hence the SYN first.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
@@ -12,7 +18,7 @@ use rustix::net::{
     AddressFamily, SendFlags, SocketFlags, SocketType, ipproto, sendto, socket_with,
 };
 use splitter_ebpf::checksum::Sum;
-use splitter_ebpf::flow::SYN;
+use splitter_ebpf::flow::{ACK, SYN};
 use splitter_ebpf::wire::TCP;
 
 /// Bytes of a TCP header without options.
@@ -20,13 +26,22 @@ const TCP_HEADER: u8 = 20;
 /// TTL and hop limit.
 const HOPS: u8 = 64;
 
-/// Sends SYNs in others' names.
+/// What an end is prodded with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Segment {
+    /// For an end that has the connection.
+    Syn,
+    /// For one that may have it no more.
+    Ack,
+}
+
+/// Sends segments in others' names.
 pub trait Prod: Send {
     /// Sends one, from `from` to `to`, which are of one family.
     ///
     /// # Errors
     /// What the kernel says.
-    fn prod(&mut self, from: SocketAddr, to: SocketAddr) -> io::Result<()>;
+    fn prod(&mut self, segment: Segment, from: SocketAddr, to: SocketAddr) -> io::Result<()>;
 }
 
 /// Without sockets: nobody is prodded, and each attempt fails.
@@ -34,7 +49,7 @@ pub trait Prod: Send {
 pub struct Mute;
 
 impl Prod for Mute {
-    fn prod(&mut self, _: SocketAddr, _: SocketAddr) -> io::Result<()> {
+    fn prod(&mut self, _: Segment, _: SocketAddr, _: SocketAddr) -> io::Result<()> {
         Err(io::Error::new(
             io::ErrorKind::Unsupported,
             "there is no raw socket: CAP_NET_RAW is missing",
@@ -69,8 +84,8 @@ impl Raw {
 }
 
 impl Prod for Raw {
-    fn prod(&mut self, from: SocketAddr, to: SocketAddr) -> io::Result<()> {
-        let packet = syn(from, to);
+    fn prod(&mut self, segment: Segment, from: SocketAddr, to: SocketAddr) -> io::Result<()> {
+        let packet = whole(segment, from, to);
         // Ports are in the packet; a raw socket wants none beside it.
         let sent = match to.ip() {
             IpAddr::V4(ip) => sendto(
@@ -94,8 +109,12 @@ impl Prod for Raw {
     }
 }
 
-/// A SYN without options, as a whole IP packet.
-fn syn(from: SocketAddr, to: SocketAddr) -> Vec<u8> {
+/// A segment without options, as a whole IP packet.
+fn whole(segment: Segment, from: SocketAddr, to: SocketAddr) -> Vec<u8> {
+    let flags = match segment {
+        Segment::Syn => SYN,
+        Segment::Ack => ACK,
+    };
     let mut packet = Vec::with_capacity(60);
     match (from.ip(), to.ip()) {
         (IpAddr::V4(from), IpAddr::V4(to)) => {
@@ -118,9 +137,9 @@ fn syn(from: SocketAddr, to: SocketAddr) -> Vec<u8> {
     let l4 = packet.len();
     packet.extend(from.port().to_be_bytes());
     packet.extend(to.port().to_be_bytes());
-    // Any sequence number does, and there is nothing to acknowledge.
+    // Any numbers do: both are as good as sure to lie outside of the windows.
     packet.extend([0; 8]);
-    packet.extend([(TCP_HEADER / 4) << 4, SYN, 4, 0, 0, 0, 0, 0]);
+    packet.extend([(TCP_HEADER / 4) << 4, flags, 4, 0, 0, 0, 0, 0]);
     let addresses = if from.is_ipv4() { l4 - 8 } else { l4 - 32 };
     let sum = packet[addresses..]
         .chunks_exact(2)
@@ -148,20 +167,34 @@ mod tests {
     }
 
     #[test]
-    fn a_syn_is_whole_and_summed_in_both_families() {
-        for (from, to, l4, addresses) in [
-            ("198.18.1.100:80", "198.18.0.9:40000", 20, 12),
-            ("[2001:db8:1::100]:80", "[2001:db8::9]:40000", 40, 8),
+    fn segments_are_whole_and_summed_in_both_families() {
+        for (from, to, l4, addresses, segment, flags) in [
+            (
+                "198.18.1.100:80",
+                "198.18.0.9:40000",
+                20,
+                12,
+                Segment::Syn,
+                SYN,
+            ),
+            (
+                "[2001:db8:1::100]:80",
+                "[2001:db8::9]:40000",
+                40,
+                8,
+                Segment::Ack,
+                ACK,
+            ),
         ] {
             let (from, to): (SocketAddr, SocketAddr) =
                 (from.parse().expect("one"), to.parse().expect("other"));
-            let packet = syn(from, to);
+            let packet = whole(segment, from, to);
             assert_eq!(packet.len(), l4 + 20);
             let pseudo = [&packet[addresses..], &[0, TCP, 0, TCP_HEADER][..]].concat();
             assert_eq!(remainder(&pseudo), 0, "{from} {to}");
             assert_eq!(packet[l4..l4 + 2], from.port().to_be_bytes());
             assert_eq!(packet[l4 + 2..l4 + 4], to.port().to_be_bytes());
-            assert_eq!(packet[l4 + 13], SYN);
+            assert_eq!(packet[l4 + 13], flags);
         }
     }
 }

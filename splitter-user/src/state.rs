@@ -2,6 +2,7 @@
 //! plane. A value; the writer holds the current one, a plan makes the next one.
 
 mod applied;
+mod deletion;
 mod freeze;
 mod ids;
 mod portable;
@@ -14,6 +15,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 pub use applied::Applied;
+pub use deletion::Deletion;
 pub use freeze::Freeze;
 pub use ids::{IdState, Ids, IdsFull};
 pub use portable::{HostState, PortableError, hex, secret_from_hex};
@@ -128,7 +130,7 @@ impl World {
     /// Whether a service was deleted and still has numbers.
     #[must_use]
     pub fn is_former(&self, service: &str) -> bool {
-        let deleting = |state| matches!(state, IdState::Deleting { .. });
+        let deleting = |state| matches!(state, IdState::Deleting(_));
         !self.services.contains_key(service)
             && self
                 .backend_ids
@@ -136,22 +138,17 @@ impl World {
                 .any(|(_, key, state)| key.service == service && deleting(state))
     }
 
-    /// Lets the flows of a deleted service end at once: its deadline is over.
-    pub fn cut(&mut self, service: &str) {
-        let backends: Vec<BackendKey> = self
-            .backend_ids
-            .iter()
-            .filter(|(_, key, state)| {
-                key.service == service && matches!(state, IdState::Deleting { .. })
-            })
-            .map(|(_, key, _)| key.clone())
-            .collect();
-        for backend in backends {
-            self.backend_ids.delete(&backend, 0);
+    /// Lets the flows of a deleted service be closed from `now` on: milliseconds since 1970.
+    pub fn cut(&mut self, service: &str, now: u64) {
+        for (_, key, deletion) in self.backend_ids.deletions_mut() {
+            if key.service == service {
+                deletion.cut(now);
+            }
         }
         // A listener that others have owned too may carry flows of theirs.
+        let backends = &self.backend_ids;
         let lives = |other: &String| {
-            self.backend_ids
+            backends
                 .iter()
                 .any(|(_, key, state)| key.service == *other && state != IdState::Quarantined)
         };
@@ -161,17 +158,10 @@ impl World {
                     .iter()
                     .all(|other| other == service || !lives(other))
         };
-        let listeners: Vec<Listener> = self
-            .listener_ids
-            .iter()
-            .filter(|(id, _, state)| {
-                matches!(state, IdState::Deleting { .. })
-                    && self.listener_services.get(id).is_some_and(alone)
-            })
-            .map(|(_, listener, _)| *listener)
-            .collect();
-        for listener in listeners {
-            self.listener_ids.delete(&listener, 0);
+        for (id, _, deletion) in self.listener_ids.deletions_mut() {
+            if self.listener_services.get(&id).is_some_and(alone) {
+                deletion.cut(now);
+            }
         }
     }
 
@@ -207,7 +197,7 @@ impl World {
     }
 
     /// Gives numbers to whatever the services need, and marks what none needs any more as deleting
-    /// until `now` plus the service's drain timeout. Times are milliseconds since 1970.
+    /// until `now` plus the service's drain timeout, from when on its flows are closed. Times are milliseconds since 1970.
     ///
     /// # Errors
     /// [`IdsFull`] names the limit that is reached.
@@ -240,34 +230,24 @@ impl World {
         for backend in &backends {
             self.backend_ids.take(backend, "limits.backends")?;
         }
-        let deadline = |service: Option<&ServiceState>| {
-            let timeout = service.map_or_else(
-                || model::DrainPolicy::default().timeout,
-                |service| service.spec.drain.timeout,
-            );
-            now.saturating_add(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX))
+        let deletion = |service: Option<&ServiceState>| {
+            let default = model::DrainPolicy::default();
+            Deletion::of(service.map_or(&default, |service| &service.spec.drain), now)
         };
         for listener in self.listener_ids.active() {
             let first = (listener, String::new());
             let wanted = listeners.range(first..).next();
             if wanted.is_none_or(|(wanted, _)| *wanted != listener) {
                 self.listener_ids
-                    .delete(&listener, deadline(before.owner_of(&listener)));
+                    .delete(&listener, deletion(before.owner_of(&listener)));
             }
         }
         // A backend that is still there, but reached in another way from now on, was not removed: its flows
         // live as long as they like.
         let stays = |gone: &BackendKey| backends.iter().any(|key| key.is_place_of(gone));
-        let superseded: Vec<BackendKey> = self
-            .backend_ids
-            .iter()
-            .filter(|(_, _, state)| *state == IdState::Deleting { deadline: u64::MAX })
-            .map(|(_, key, _)| key.clone())
-            .collect();
-        for backend in superseded {
-            if !stays(&backend) {
-                let service = before.services.get(&backend.service);
-                self.backend_ids.delete(&backend, deadline(service));
+        for (_, key, superseded) in self.backend_ids.deletions_mut() {
+            if superseded.is_endless() && !stays(key) {
+                *superseded = deletion(before.services.get(&key.service));
             }
         }
         for backend in self.backend_ids.active() {
@@ -276,12 +256,12 @@ impl World {
                 if let (Some(id), Some(service)) = (self.backend_ids.get(&backend), service) {
                     self.former_times.insert(id, service.spec.flows.clone());
                 }
-                let deadline = if stays(&backend) {
-                    u64::MAX
+                let deletion = if stays(&backend) {
+                    Deletion::ENDLESS
                 } else {
-                    deadline(service)
+                    deletion(service)
                 };
-                self.backend_ids.delete(&backend, deadline);
+                self.backend_ids.delete(&backend, deletion);
             }
         }
         Ok(())

@@ -132,7 +132,7 @@ pub fn render(figures: &Figures) -> Result<String, std::fmt::Error> {
     }
     registry.register(
         "flows_closed",
-        "Flows that drains, quarantine and changes with --existing reset have closed",
+        "Flows that drains, quarantine, removals and changes with --existing reset have closed",
         closed,
     );
     let prods = Family::<ProdLabels, Counter>::default();
@@ -145,7 +145,7 @@ pub fn render(figures: &Figures) -> Result<String, std::fmt::Error> {
     }
     registry.register(
         "prods",
-        "SYNs to idle ends of flows that are reset, which make them speak",
+        "Segments to idle ends of flows that are reset, which make them speak",
         prods,
     );
 

@@ -18,6 +18,7 @@ mod backend_host;
 pub mod bench;
 mod cleanup;
 mod datagram;
+mod deaf;
 mod digest;
 mod disk;
 mod echoes;
@@ -50,6 +51,7 @@ pub use agent::{Agent, Answer, Change, Configuration, Fate, open_to_all, profile
 pub use backend_host::BackendHost;
 pub use cleanup::on_signals as clean_up_on_signals;
 pub use datagram::{End, Extra, refused, told_mtu, trace, with_extra};
+pub use deaf::Deaf;
 pub use digest::Digest;
 pub use disk::Disk;
 pub use echoes::{echo, exchange};

@@ -465,6 +465,7 @@ fn track(
     slots: u32,
     share: Option<&str>,
     address: &str,
+    slow_start: Option<SlowStartView>,
 ) -> TrackView {
     TrackView {
         name: name.to_owned(),
@@ -485,6 +486,7 @@ fn track(
             state: LifeState::Ready,
             health: Health::Unknown,
             flows: 61_203,
+            slow_start,
         }],
     }
 }
@@ -527,8 +529,19 @@ pub fn service() -> ServiceView {
         }],
         ramp: None,
         tracks: vec![
-            track("blue", "1.8.2", "95", 62_259, None, "198.18.2.11"),
-            track("green", "1.9.0", "5", 3_277, Some("4.98"), "2001:db8:2::21"),
+            track("blue", "1.8.2", "95", 62_259, None, "198.18.2.11", None),
+            track(
+                "green",
+                "1.9.0",
+                "5",
+                3_277,
+                Some("4.98"),
+                "2001:db8:2::21",
+                Some(SlowStartView {
+                    share: "35".to_owned(),
+                    remaining_seconds: 63,
+                }),
+            ),
         ],
         unpinned: 3,
         conditions: Vec::new(),

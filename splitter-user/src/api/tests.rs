@@ -69,7 +69,8 @@ async fn a_service_has_the_fields_that_the_contract_names() {
              "backends": [{"address": "198.18.2.11", "port": 80, "mode": "dnat", "weight": 1, "state": "ready", "health": "unknown", "flows": 61203}]},
             {"name": "green", "version": "1.9.0", "state": "ready", "weight": "5", "slots": 3277,
              "observed": {"newFlows": 10432, "share": "4.98"}, "flows": 61203,
-             "backends": [{"address": "2001:db8:2::21", "port": 80, "mode": "dnat", "weight": 1, "state": "ready", "health": "unknown", "flows": 61203}]},
+             "backends": [{"address": "2001:db8:2::21", "port": 80, "mode": "dnat", "weight": 1, "state": "ready", "health": "unknown", "flows": 61203,
+                "slowStart": {"share": "35", "remainingSeconds": 63}}]},
         ],
         "conditions": [],
     });

@@ -34,7 +34,8 @@ pub use history::{
 };
 pub use service::{
     AffinityView, AnchorView, BackendView, Health, LifeState, ListenerView, Observed, PrefixView,
-    PreviewView, RampView, RouteView, ServiceDocument, ServiceList, ServiceView, TrackView,
+    PreviewView, RampView, RouteView, ServiceDocument, ServiceList, ServiceView, SlowStartView,
+    TrackView,
 };
 pub use status::{
     AgentView, Condition, ConditionKind, ConditionStatus, FlowTableView, InterfaceView, LimitsView,

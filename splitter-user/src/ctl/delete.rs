@@ -4,19 +4,19 @@ use super::changing::{self, Changing};
 use super::{DONE, Outcome, Session};
 use crate::api::types::Command;
 
-/// Delete a resource; pinned flows live on until they end, unless --now
+/// Delete a resource; pinned flows live on until they end or drain.timeout is over, unless --now
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   splitterctl delete service web
-  splitterctl delete service web --now        cut its pinned flows too")]
+  splitterctl delete service web --now        reset its pinned flows too, over drain.closeSpread")]
 pub struct Args {
     /// What kind of resource.
     #[arg(value_name = "KIND")]
     kind: Kind,
     /// Its name.
     name: String,
-    /// Cut its pinned flows too.
+    /// Reset its pinned flows too, over drain.closeSpread.
     #[arg(long)]
     now: bool,
     #[command(flatten)]

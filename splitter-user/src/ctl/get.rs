@@ -211,17 +211,21 @@ impl BackendList {
         }
     }
 
-    fn table(&self, _: Detail, paint: Paint) -> String {
-        let mut table = paint.table(&[
+    fn table(&self, detail: Detail, paint: Paint) -> String {
+        let mut header = vec![
             "SERVICE", "TRACK", "BACKEND", "MODE", "WEIGHT", "STATE", "HEALTH", "FLOWS",
-        ]);
+        ];
+        if detail == Detail::Wide {
+            header.push("SLOW START");
+        }
+        let mut table = paint.table(&header);
         for BackendItem {
             service,
             track,
             backend,
         } in &self.items
         {
-            table.add_row(vec![
+            let mut row = vec![
                 Cell::new(service),
                 Cell::new(track),
                 Cell::new(address(backend)),
@@ -230,10 +234,26 @@ impl BackendList {
                 paint.state(backend.state.as_str()),
                 Cell::new(backend.health.as_str()),
                 Cell::new(backend.flows),
-            ]);
+            ];
+            if detail == Detail::Wide {
+                row.push(Cell::new(slow_start(backend)));
+            }
+            table.add_row(row);
         }
         format::finish(&table)
     }
+}
+
+/// `40% of its weight, 36s left`, or a dash when it has all of it.
+fn slow_start(backend: &BackendView) -> String {
+    backend.slow_start.as_ref().map_or_else(
+        || "-".to_owned(),
+        |slow_start| {
+            let share = percent(&slow_start.share);
+            let left = format::seconds(slow_start.remaining_seconds);
+            format!("{share} of its weight, {left} left")
+        },
+    )
 }
 
 /// `198.18.2.21:80`, or the bare address where each listener's own port is used.

@@ -349,11 +349,9 @@ fn what_is_removed_keeps_its_number_until_its_deadline() {
     );
     assert!(gone.services.is_empty());
     let states: Vec<_> = gone.backend_ids.iter().map(|(_, _, state)| state).collect();
-    let deadline = NOW + 30 * 60 * 1000;
-    assert_eq!(
-        states,
-        vec![crate::state::IdState::Deleting { deadline }; 2]
-    );
+    let deletion = crate::state::Deletion::of(&crate::model::DrainPolicy::default(), NOW);
+    assert_eq!(deletion.deadline, NOW + 30 * 60 * 1000);
+    assert_eq!(states, vec![crate::state::IdState::Deleting(deletion); 2]);
 }
 
 #[test]

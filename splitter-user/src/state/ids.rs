@@ -5,17 +5,16 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::Deletion;
+
 /// Where a number stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum IdState {
     /// In use.
     Active,
-    /// No longer wanted; its pins live on until there are none, or the deadline.
-    Deleting {
-        /// Milliseconds since 1970.
-        deadline: u64,
-    },
+    /// No longer wanted; its pins live on until there are none, or are closed from the deadline on.
+    Deleting(Deletion),
     /// Out of every table; free once a scan has shown no pin.
     Quarantined,
 }
@@ -107,11 +106,21 @@ impl<K: Ord + Clone> Ids<K> {
     }
 
     /// Marks an active key as deleting.
-    pub fn delete(&mut self, key: &K, deadline: u64) {
+    pub fn delete(&mut self, key: &K, deletion: Deletion) {
         if let Some(id) = self.by_key.get(key) {
             self.by_id
-                .insert(*id, (key.clone(), IdState::Deleting { deadline }));
+                .insert(*id, (key.clone(), IdState::Deleting(deletion)));
         }
+    }
+
+    /// Every deletion that is under way, by number and key.
+    pub fn deletions_mut(&mut self) -> impl Iterator<Item = (u16, &K, &mut Deletion)> {
+        self.by_id
+            .iter_mut()
+            .filter_map(|(id, (key, state))| match state {
+                IdState::Deleting(deletion) => Some((*id, &*key, deletion)),
+                IdState::Active | IdState::Quarantined => None,
+            })
     }
 
     /// Takes the name off a number; it stays reserved.
@@ -156,7 +165,7 @@ mod tests {
         let mut ids = Ids::new(2);
         assert_eq!(ids.take(&"a", "x"), Ok(1));
         assert_eq!(ids.take(&"b", "x"), Ok(2));
-        ids.delete(&"a", 5);
+        ids.delete(&"a", Deletion::ENDLESS);
         assert_eq!(ids.get(&"a"), Some(1), "its pins still need it");
         ids.quarantine(1);
         assert_eq!(ids.get(&"a"), None);
@@ -174,7 +183,7 @@ mod tests {
     fn a_key_that_comes_back_while_it_is_deleted_keeps_its_number() {
         let mut ids = Ids::new(9);
         let id = ids.take(&"a", "x").expect("room");
-        ids.delete(&"a", 5);
+        ids.delete(&"a", Deletion::ENDLESS);
         assert_eq!(ids.take(&"a", "x"), Ok(id));
         assert_eq!(ids.state_of(id), Some(IdState::Active));
     }

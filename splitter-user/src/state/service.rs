@@ -385,6 +385,48 @@ impl ServiceState {
         self.warming = warming;
     }
 
+    /// Backends of a track that take its new flows, of one family. A track that is out has none, whatever slots it
+    /// still has: nothing that is written before a flip lets new flows in again.
+    #[must_use]
+    pub fn taking<'t>(&self, track: &'t Track, family: Family) -> Vec<&'t Backend> {
+        let out = self.drained_tracks.contains_key(&track.name);
+        let backends = track.backends.iter();
+        backends
+            .filter(|backend| Family::of(&backend.address) == family && !out)
+            .filter(|backend| self.takes_new_flows(backend.address, backend.port))
+            .collect()
+    }
+
+    /// The slow start that a backend of a track is in at `now`: the thousandths of its weight that it has, and
+    /// how long it is until it has all of it.
+    #[must_use]
+    pub fn slow_start_of(
+        &self,
+        track: &Track,
+        backend: &Backend,
+        now: u64,
+    ) -> Option<(u32, Duration)> {
+        let since = self
+            .warming
+            .get(&(backend.address, backend.port.unwrap_or(0)))?;
+        let whole = track.slow_start.as_ref()?.duration;
+        let left = whole.saturating_sub(elapsed(*since, now));
+        if left.is_zero() {
+            return None;
+        }
+        let parts: Vec<(u32, u32)> = self
+            .taking(track, Family::of(&backend.address))
+            .into_iter()
+            .map(|other| (other.weight, self.part_of(track, other, now)))
+            .collect();
+        let part = if slow_start::share_alike(&parts) {
+            slow_start::WHOLE
+        } else {
+            self.part_of(track, backend, now)
+        };
+        Some((part, left))
+    }
+
     /// The part of its weight that a backend of a track has at `now`, in thousandths.
     #[must_use]
     pub fn part_of(&self, track: &Track, backend: &Backend, now: u64) -> u32 {

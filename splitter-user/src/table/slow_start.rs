@@ -31,17 +31,20 @@ pub fn part(elapsed: Duration, duration: Duration, curve: Curve) -> u32 {
 /// are in slow start they share alike, as they would after it.
 #[must_use]
 pub fn weights(backends: &[(u32, u32)]) -> Vec<u32> {
-    let (any, all) = (
-        backends.iter().any(|(_, part)| *part < WHOLE),
-        backends.iter().all(|(_, part)| *part < WHOLE),
-    );
-    if !any || all {
+    let any = backends.iter().any(|(_, part)| *part < WHOLE);
+    if !any || share_alike(backends) {
         return backends.iter().map(|(weight, _)| *weight).collect();
     }
     backends
         .iter()
         .map(|(weight, part)| weight * part)
         .collect()
+}
+
+/// Whether all of them are in slow start, so that each has its whole weight.
+#[must_use]
+pub fn share_alike(backends: &[(u32, u32)]) -> bool {
+    backends.iter().all(|(_, part)| *part < WHOLE)
 }
 
 #[cfg(test)]

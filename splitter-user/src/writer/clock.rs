@@ -5,8 +5,6 @@
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::state::Drain;
-
 /// What two clocks showed at one moment.
 #[derive(Debug, Clone, Copy)]
 struct Start {
@@ -47,15 +45,15 @@ pub(super) fn wall_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A drain that a former run began, at `now`: one that began in the future has met a clock that was set
-/// back, and gets its whole time once more from now on, and never longer. A clock that was set forward
-/// cannot be told from an agent that was away for long: its drains end.
-pub(super) fn again(drain: &mut Drain, now: u64) {
-    if drain.since > now {
-        let length = drain.deadline.saturating_sub(drain.since);
-        drain.since = now;
-        if drain.deadline != u64::MAX {
-            drain.deadline = now.saturating_add(length);
+/// What a former run began, a drain or a deletion, at `now`: what began in the future has met a clock that was
+/// set back, and gets its whole time once more from now on, and never longer. A clock that was set forward
+/// cannot be told from an agent that was away for long: what it was to wait for is over.
+pub(super) fn again(since: &mut u64, deadline: &mut u64, now: u64) {
+    if *since > now {
+        let length = deadline.saturating_sub(*since);
+        *since = now;
+        if *deadline != u64::MAX {
+            *deadline = now.saturating_add(length);
         }
     }
 }
@@ -69,8 +67,6 @@ thread_local! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::OnTimeout;
-    use crate::state::Out;
 
     #[test]
     fn time_goes_on_evenly_whatever_the_wall_clock_shows_later() {
@@ -86,28 +82,17 @@ mod tests {
     }
 
     #[test]
-    fn a_drain_lasts_its_time_once_more_at_most_after_a_clock_was_set_back() {
-        let drain = Drain {
-            since: 10_000,
-            deadline: 70_000,
-            out: Out::Draining,
-            on_timeout: OnTimeout::Keep,
-            spread: 0,
-            unpinned_before: 0,
-        };
+    fn what_has_a_deadline_gets_its_time_once_more_at_most_after_a_clock_was_set_back() {
         let at = |now| {
-            let mut drain = drain.clone();
-            again(&mut drain, now);
-            let mut endless = Drain {
-                deadline: u64::MAX,
-                ..drain.clone()
-            };
-            again(&mut endless, 1_000);
-            assert_eq!(endless.deadline, u64::MAX, "none stays none");
-            (drain.since, drain.deadline)
+            let (mut since, mut deadline) = (10_000, 70_000);
+            again(&mut since, &mut deadline, now);
+            (since, deadline)
         };
         assert_eq!(at(2_000), (2_000, 62_000), "set back by hours");
         assert_eq!(at(30_000), (10_000, 70_000), "as it should be");
         assert_eq!(at(90_000), (10_000, 70_000), "over, or set forward");
+        let (mut since, mut endless) = (10_000, u64::MAX);
+        again(&mut since, &mut endless, 1_000);
+        assert_eq!(endless, u64::MAX, "none stays none");
     }
 }

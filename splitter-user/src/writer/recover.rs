@@ -74,7 +74,7 @@ impl<D: DataPlane + 'static> Writer<D> {
             let mut service = record::read_service(&record)?;
             let tracks = service.drained_tracks.values_mut();
             for drain in tracks.chain(service.drained_backends.values_mut()) {
-                clock::again(drain, super::now_ms());
+                clock::again(&mut drain.since, &mut drain.deadline, super::now_ms());
             }
             writer.world.services.insert(record.name, service);
         }
@@ -92,6 +92,18 @@ impl<D: DataPlane + 'static> Writer<D> {
             ids.retain(|record| record.state == active);
         }
         record::read_ids(&ids, &mut writer.world)?;
+        let world = &mut writer.world;
+        let backends = world
+            .backend_ids
+            .deletions_mut()
+            .map(|(_, _, deletion)| deletion);
+        let listeners = world
+            .listener_ids
+            .deletions_mut()
+            .map(|(_, _, deletion)| deletion);
+        for deletion in backends.chain(listeners) {
+            clock::again(&mut deletion.since, &mut deletion.deadline, super::now_ms());
+        }
         writer.forget_former_services();
         writer.check_limits()?;
         writer.delete_unwanted();

@@ -358,7 +358,7 @@ impl<D: DataPlane + 'static> Writer<D> {
                 *cut += 1;
             }
             if !flow.value.is_cut() || age <= prodded {
-                closer.meet(&flow, backend, wall, found);
+                closer.meet(tables, &flow, wall, found);
             }
             if *with_listeners
                 && let Some(count) = counts
@@ -380,7 +380,6 @@ impl<D: DataPlane + 'static> Writer<D> {
             return Ok(());
         };
         let proves = |need: &Need| self.scan.cycle >= need.cycle && done.grace >= need.flip;
-        let now = now_ms();
         let tick = self.plane.now()?;
         let (mut gone, mut freed) = (false, false);
 
@@ -398,11 +397,11 @@ impl<D: DataPlane + 'static> Writer<D> {
                 && self.scan.listeners.get(&id).is_none_or(proves);
             match state {
                 IdState::Active => {}
-                IdState::Deleting { deadline } if none || now >= deadline => {
+                IdState::Deleting(_) if none => {
                     self.world.listener_ids.quarantine(id);
                     gone = true;
                 }
-                IdState::Deleting { .. } => {}
+                IdState::Deleting(_) => {}
                 IdState::Quarantined if none => {
                     freed = true;
                     self.world.listener_ids.free(id);
@@ -429,11 +428,11 @@ impl<D: DataPlane + 'static> Writer<D> {
             };
             match state {
                 IdState::Active => {}
-                IdState::Deleting { deadline } if none || now >= deadline => {
+                IdState::Deleting(_) if none => {
                     self.world.backend_ids.quarantine(id);
                     gone = true;
                 }
-                IdState::Deleting { .. } => {}
+                IdState::Deleting(_) => {}
                 IdState::Quarantined if unfollowed => {
                     if let Err(error) = self.plane.reset_counters(id) {
                         tracing::warn!(%error, id, "a number stays reserved for a second more");

@@ -11,7 +11,7 @@ use splitter_ebpf::wire::{Family, TCP, UDP, WireAddress, WirePort};
 use super::{Pools, Writer};
 use crate::api::types::ApiError;
 use crate::dataplane::{DataPlane, PlaneError, TrackUpdate};
-use crate::model::{Backend, Listener, Mode, Protocol};
+use crate::model::{Listener, Mode, Protocol};
 use crate::state::{BackendKey, IdState, World};
 use crate::table::maglev::{self, Member};
 use crate::table::slow_start;
@@ -207,17 +207,7 @@ pub(super) fn tracks(world: &World, now: u64) -> BTreeMap<u32, Vec<Member>> {
                 continue;
             };
             for family in Family::ALL {
-                let taking: Vec<&Backend> = track
-                    .backends
-                    .iter()
-                    .filter(|backend| Family::of(&backend.address) == family)
-                    .filter(|backend| {
-                        service.takes_new_flows(backend.address, backend.port)
-                            // A track that is out has nobody, whatever slots it still has: nothing that
-                            // is written before a flip lets new flows in again.
-                            && !service.drained_tracks.contains_key(&track.name)
-                    })
-                    .collect();
+                let taking = service.taking(track, family);
                 let parts: Vec<(u32, u32)> = taking
                     .iter()
                     .map(|backend| (backend.weight, service.part_of(track, backend, now)))

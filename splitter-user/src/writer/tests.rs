@@ -46,6 +46,10 @@ fn writer_over(plane: Memory, store: Store, adopted: bool) -> Under {
 }
 
 fn web() -> Under {
+    serving(YAML)
+}
+
+fn serving(yaml: &str) -> Under {
     let mut writer = writer_over(
         Memory::new(layout(), &SECRET).unwrap(),
         Store::open_in_memory().unwrap(),
@@ -54,7 +58,7 @@ fn web() -> Under {
     run(
         &mut writer,
         Command::Apply {
-            yaml: YAML.into(),
+            yaml: yaml.into(),
             origin: "test".into(),
         },
     );
@@ -106,8 +110,12 @@ fn half_a_minute(writer: &Under) {
 }
 
 fn pin(writer: &Under, port: u16, backend: u16, state: State) -> FlowPlace {
+    pin_through(writer, 1, port, backend, state)
+}
+
+fn pin_through(writer: &Under, listener: u16, port: u16, backend: u16, state: State) -> FlowPlace {
     let tables = writer.plane.tables();
-    let key = flow_key_v4(7, WirePort::new(port), 1);
+    let key = flow_key_v4(7, WirePort::new(port), listener);
     let mask = u32::try_from(tables.flow_buckets() - 1).unwrap();
     let place = flow_place(tables.keys.flow, key, mask);
     let value = Value::new(backend, state as u8, place.tag, writer.plane.tick.get());
@@ -361,6 +369,9 @@ fn delete_now_cuts_its_flows() {
             now: true,
         },
     );
+    closing::work(&mut writer, 3);
+    assert_eq!(closing::cut(&writer), 1);
+    closing::pass(&writer, 31);
     for _ in 0..3 {
         scans(&mut writer);
     }
@@ -531,4 +542,5 @@ mod modes;
 mod observed;
 mod policy;
 mod ramps;
+mod removed;
 mod steps;

@@ -131,7 +131,10 @@ impl<D: DataPlane + 'static> Writer<D> {
                 let place = (backend.address, backend.port.unwrap_or(0));
                 let state = state_of(service.drained_backends.get(&place));
                 let key = BackendKey::of(&service.spec, &track.name, backend);
-                self.backend_view(&key, backend.weight, state)
+                BackendView {
+                    slow_start: ways::slow_start(service, track, backend),
+                    ..self.backend_view(&key, backend.weight, state)
+                }
             })
             .collect();
         backends.extend(self.former_backends(name, &track.name));
@@ -154,8 +157,7 @@ impl<D: DataPlane + 'static> Writer<D> {
     fn former_services(&self) -> BTreeSet<String> {
         let keys = self.world.backend_ids.iter();
         keys.filter(|(_, key, state)| {
-            matches!(state, IdState::Deleting { .. })
-                && !self.world.services.contains_key(&key.service)
+            matches!(state, IdState::Deleting(_)) && !self.world.services.contains_key(&key.service)
         })
         .map(|(_, key, _)| key.service.clone())
         .collect()
@@ -194,10 +196,8 @@ impl<D: DataPlane + 'static> Writer<D> {
     /// How the flows that are left of a deleted service get to its backends.
     fn former_mode(&self, name: &str) -> Mode {
         let mut keys = self.world.backend_ids.iter();
-        keys.find(|(_, key, state)| {
-            key.service == name && matches!(state, IdState::Deleting { .. })
-        })
-        .map_or_else(Mode::default, |(_, key, _)| key.mode)
+        keys.find(|(_, key, state)| key.service == name && matches!(state, IdState::Deleting(_)))
+            .map_or_else(Mode::default, |(_, key, _)| key.mode)
     }
 
     /// Tracks that were removed and still have backends with flows.
@@ -209,7 +209,7 @@ impl<D: DataPlane + 'static> Writer<D> {
             .iter()
             .filter(|(_, key, state)| {
                 key.service == name
-                    && matches!(state, IdState::Deleting { .. })
+                    && matches!(state, IdState::Deleting(_))
                     && service.is_none_or(|service| service.spec.track(&key.track).is_none())
             })
             .map(|(_, key, _)| key.track.as_str())
@@ -237,9 +237,7 @@ impl<D: DataPlane + 'static> Writer<D> {
     fn former_backends(&self, service: &str, track: &str) -> Vec<BackendView> {
         let ids = self.world.backend_ids.iter();
         let of_track = ids.filter(|(_, key, state)| {
-            key.service == service
-                && key.track == track
-                && matches!(state, IdState::Deleting { .. })
+            key.service == service && key.track == track && matches!(state, IdState::Deleting(_))
         });
         of_track
             .map(|(_, key, _)| self.backend_view(key, 0, LifeState::Deleting))
@@ -260,6 +258,7 @@ impl<D: DataPlane + 'static> Writer<D> {
             state,
             health: Health::Unknown,
             flows: flows.copied().unwrap_or(0),
+            slow_start: None,
         }
     }
 
@@ -349,9 +348,10 @@ impl<D: DataPlane + 'static> Writer<D> {
 
     /// Whether something of a service was removed and still has flows.
     fn is_deleting(&self, service: &str) -> bool {
-        self.world.backend_ids.iter().any(|(_, key, state)| {
-            key.service == service && matches!(state, IdState::Deleting { .. })
-        })
+        self.world
+            .backend_ids
+            .iter()
+            .any(|(_, key, state)| key.service == service && matches!(state, IdState::Deleting(_)))
     }
 
     pub(super) fn export(&self) -> Result<String, ApiError> {

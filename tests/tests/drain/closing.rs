@@ -12,21 +12,25 @@ use lab::{
 const DUMB: [u16; 4] = [9_000, 9_001, 9_002, 9_003];
 
 /// The same, as clients dial it.
-fn dumb_at() -> [SocketAddr; 4] {
+pub(super) fn dumb_at() -> [SocketAddr; 4] {
     DUMB.map(|port| SocketAddr::new(VIP_V4, port))
 }
 
-fn dumb(weights: &[(&str, &str)], drain: &str) -> Result<Site> {
+pub(super) fn dumb(weights: &[(&str, &str)], drain: &str) -> Result<Site> {
+    Site::serving(&dumb_service(weights, drain))
+}
+
+pub(super) fn dumb_service(weights: &[(&str, &str)], drain: &str) -> Service {
     let mut service = Service::named("dumb", weights)
         .with(drain)
         .with("flows: {closing: 8s}");
     for port in DUMB {
         service = service.listener(VIP_V4, port, "tcp");
     }
-    Site::serving(&service)
+    service
 }
 
-fn resets(ended: &[Ended], end: IdleEnd) -> usize {
+pub(super) fn resets(ended: &[Ended], end: IdleEnd) -> usize {
     of(ended, end).filter(|one| one.reset).count()
 }
 

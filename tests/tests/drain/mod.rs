@@ -1,6 +1,8 @@
 //! Drains: no new flows, old ones live, and "drained" means proven.
 
 mod closing;
+mod lost;
+mod removed;
 
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};

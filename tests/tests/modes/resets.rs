@@ -1,4 +1,5 @@
-//! Idle connections whose backend is quarantined: both ends are told, in every mode, over both families.
+//! Idle connections whose backend is quarantined, or whose service is deleted at once: both ends are told, in
+//! every mode, over both families.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -27,20 +28,26 @@ fn reset_idle(mode: Mode) -> Result<()> {
     for (vip, from) in [(VIP_V4, v4), (VIP_V6, v6)] {
         let at = SocketAddr::new(vip, DUMB);
         let (client, backends) = (&site.hosts.client, &site.hosts.backends);
-        let idle = Idle::open(client, backends, &[at], &[from], COUNT)?;
-        assert!(idle.next(Duration::from_millis(200)).is_none(), "too soon");
-        site.agent
-            .ctl(&format!("quarantine dumb {track}"))?
-            .succeeded()?;
-        let ended = idle.await_ended(2 * COUNT, PATIENCE)?;
-        for end in [IdleEnd::Client, IdleEnd::Backend] {
-            let reset = ended.iter().filter(|one| one.end == end);
-            let reset = reset.filter(|one| one.reset).count();
-            assert_eq!(reset, COUNT, "{mode:?} {vip} {end:?}: {ended:?}");
+        for verb in [
+            &format!("quarantine dumb {track}"),
+            "delete service dumb --now",
+        ] {
+            let idle = Idle::open(client, backends, &[at], &[from], COUNT)?;
+            assert!(idle.next(Duration::from_millis(200)).is_none(), "too soon");
+            site.agent.ctl(verb)?.succeeded()?;
+            let ended = idle.await_ended(2 * COUNT, PATIENCE)?;
+            for end in [IdleEnd::Client, IdleEnd::Backend] {
+                let reset = ended.iter().filter(|one| one.end == end);
+                let reset = reset.filter(|one| one.reset).count();
+                assert_eq!(reset, COUNT, "{mode:?} {vip} {verb} {end:?}: {ended:?}");
+            }
+            if verb.starts_with("quarantine") {
+                let ready = format!("ready dumb {track}");
+                site.agent.ctl(&ready)?.succeeded()?;
+            } else {
+                site.agent.apply(&service)?.succeeded()?;
+            }
         }
-        site.agent
-            .ctl(&format!("ready dumb {track}"))?
-            .succeeded()?;
     }
     site.assert_met("flow_cut")
 }

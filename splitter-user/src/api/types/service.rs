@@ -192,6 +192,20 @@ pub struct BackendView {
     pub health: Health,
     /// Flows pinned to it.
     pub flows: u64,
+    /// It has become ready a short time ago and does not have its whole weight yet; absent when it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slow_start: Option<SlowStartView>,
+}
+
+/// A slow start on its way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SlowStartView {
+    /// The share of its weight that the backend has by now: percent as decimal text without sign. Where all
+    /// backends of its track and family are in slow start, they share alike, and each has its whole weight.
+    pub share: String,
+    /// Seconds until its end.
+    pub remaining_seconds: u64,
 }
 
 /// Whether a service, track or backend takes new flows.

@@ -130,6 +130,13 @@ web      blue   198.18.2.11:80       dnat  1       ready  unknown  61203
 web      green  [2001:db8:2::21]:80  dnat  1       ready  unknown  61203
 ";
     assert_eq!(ctl(&running.socket, "get backends").await.out, expected);
+    let expected = "\
+SERVICE  TRACK  BACKEND              MODE  WEIGHT  STATE  HEALTH   FLOWS  SLOW START
+web      blue   198.18.2.11:80       dnat  1       ready  unknown  61203  -
+web      green  [2001:db8:2::21]:80  dnat  1       ready  unknown  61203  35% of its weight, 1m 3s left
+";
+    let wide = ctl(&running.socket, "get backends -o wide").await.out;
+    assert_eq!(wide, expected);
 
     let wide = ctl(&running.socket, "get services -o wide").await.out;
     for part in ["DIGEST", "9f86d081", "shop", "dnat", "clientIP"] {

@@ -8,21 +8,23 @@ use super::*;
 use crate::api::types::{DrainTarget, FlowFilter, FlowState, LifeState};
 use crate::dataplane::FlowSlot;
 use crate::model::OnTimeout;
-use crate::prod::Prod;
+use crate::prod::{Prod, Segment};
+use crate::writer::clock;
+use splitter_ebpf::abi::BUCKET_FLOWS;
 
-/// From whom to whom a SYN was sent.
-type Sent = Arc<Mutex<Vec<(SocketAddr, SocketAddr)>>>;
+/// What was sent, from whom and to whom.
+pub(super) type Sent = Arc<Mutex<Vec<(Segment, SocketAddr, SocketAddr)>>>;
 
 struct Noted(Sent);
 
 impl Prod for Noted {
-    fn prod(&mut self, from: SocketAddr, to: SocketAddr) -> io::Result<()> {
-        self.0.lock().unwrap().push((from, to));
+    fn prod(&mut self, segment: Segment, from: SocketAddr, to: SocketAddr) -> io::Result<()> {
+        self.0.lock().unwrap().push((segment, from, to));
         Ok(())
     }
 }
 
-fn noted(writer: &mut Under) -> Sent {
+pub(super) fn noted(writer: &mut Under) -> Sent {
     let sent = Sent::default();
     writer.prod_with(Box::new(Noted(Arc::clone(&sent))));
     sent
@@ -46,7 +48,7 @@ const AT_ONCE: Duration = Duration::ZERO;
 const NEVER: Duration = Duration::from_secs(3_600);
 
 /// Scans, and works off what that found as the writer does, for `turns` turns.
-fn work(writer: &mut Under, turns: u32) {
+pub(super) fn work(writer: &mut Under, turns: u32) {
     scans(writer);
     for turn in 1..=turns {
         let now = Instant::now() + Duration::from_millis(20) * turn;
@@ -54,14 +56,14 @@ fn work(writer: &mut Under, turns: u32) {
     }
 }
 
-fn flows(writer: &Under) -> Vec<FlowSlot> {
+pub(super) fn flows(writer: &Under) -> Vec<FlowSlot> {
     let tables = writer.plane.tables();
     let mut flows = Vec::new();
     tables.scan(0..tables.flow_buckets(), |flow| flows.push(flow));
     flows
 }
 
-fn cut(writer: &Under) -> usize {
+pub(super) fn cut(writer: &Under) -> usize {
     let flows = flows(writer);
     flows.iter().filter(|flow| flow.value.is_cut()).count()
 }
@@ -71,7 +73,7 @@ fn view(writer: &Under) -> DrainView {
 }
 
 /// Lets the packets' clock go on by seconds.
-fn pass(writer: &Under, seconds: u32) {
+pub(super) fn pass(writer: &Under, seconds: u32) {
     let tick = &writer.plane.tick;
     tick.set(tick.get() + seconds * 1_000 / 256 + 1);
 }
@@ -92,8 +94,8 @@ fn at_the_deadline_flows_are_cut_their_ends_prodded_and_the_drain_proven_when_th
     assert_eq!(
         ends,
         [
-            (client, "198.18.2.11:80".parse().unwrap()),
-            ("198.18.1.100:80".parse().unwrap(), client),
+            (Segment::Syn, client, "198.18.2.11:80".parse().unwrap()),
+            (Segment::Syn, "198.18.1.100:80".parse().unwrap(), client),
         ]
     );
     scans(&mut writer);
@@ -159,9 +161,9 @@ fn resteer_frees_the_pins_and_tells_nobody() {
 
 #[test]
 fn whoever_is_ready_again_is_not_closed_any_more() {
+    const NOW: u64 = 1_700_000_000_000;
+    clock::FROZEN.set(Some(NOW));
     let mut writer = web();
-    let clock = &super::super::clock::FROZEN;
-    clock.set(Some(1_000_000));
     for port in 40_000..40_064 {
         pin(&writer, port, 1, State::Established);
     }
@@ -178,7 +180,7 @@ fn whoever_is_ready_again_is_not_closed_any_more() {
         },
     );
     // All of them were queued, for the next two seconds.
-    clock.set(Some(1_002_100));
+    clock::FROZEN.set(Some(NOW + 2_100));
     for turn in 1..4 {
         let now = Instant::now() + Duration::from_millis(20) * turn;
         writer.close_due(now).unwrap();
@@ -186,32 +188,83 @@ fn whoever_is_ready_again_is_not_closed_any_more() {
     assert_eq!(cut(&writer), 0);
 }
 
-#[test]
-fn an_end_that_knows_is_not_prodded_and_one_that_is_dumb_not_for_ever() {
-    let mut writer = web();
+/// Cuts a flow, lets the program have come to `state` with it, and says what it is prodded with from then on.
+fn prodded_in(mode: &str, state: State) -> Vec<(Segment, SocketAddr)> {
+    let yaml = YAML.replace("  tracks:", &format!("  mode: {mode}\n  tracks:"));
+    let mut writer = serving(&yaml);
     let sent = noted(&mut writer);
-    let count = || sent.lock().unwrap().len();
     let place = pin(&writer, 40_000, 1, State::Established);
     run(&mut writer, drain_blue(AT_ONCE, OnTimeout::Reset, AT_ONCE));
     work(&mut writer, 3);
-    let before = count();
     let flow = flows(&writer)[0];
-    let told = flow.value.with_state(State::CutFirst as u8);
     let tables = writer.plane.tables();
+    let told = flow.value.with_state(state as u8);
     tables.put_flow(place.buckets[0] as usize, 0, flow.key, told);
+    sent.lock().unwrap().clear();
     work(&mut writer, 3);
-    let last = sent.lock().unwrap().last().copied().unwrap();
-    assert!(count() > before);
-    assert_eq!(
-        last.1,
-        "198.18.2.11:80".parse().unwrap(),
-        "the backend alone"
-    );
-    let before = count();
+    let mut met: Vec<(Segment, SocketAddr)> = sent
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|(segment, _, to)| (*segment, *to))
+        .collect();
+    met.sort_unstable();
+    met.dedup();
     pass(&writer, 6);
+    sent.lock().unwrap().clear();
     work(&mut writer, 3);
-    assert_eq!(count(), before, "six seconds after it was cut");
+    assert!(
+        sent.lock().unwrap().is_empty(),
+        "six seconds after it was cut"
+    );
     assert_eq!(cut(&writer), 1, "and still answered");
+    met
+}
+
+#[test]
+fn an_end_that_was_told_is_prodded_by_what_opens_nothing_and_none_for_ever() {
+    use Segment::{Ack, Syn};
+    let client = "7.0.0.0:40000".parse().unwrap();
+    let backend = "198.18.2.11:80".parse().unwrap();
+    let met = |state| prodded_in("dnat", state);
+    assert_eq!(met(State::Cut), [(Syn, client), (Syn, backend)]);
+    assert_eq!(met(State::CutFirst), [(Syn, backend), (Ack, client)]);
+    assert_eq!(met(State::CutSecond), [(Syn, client), (Ack, backend)]);
+    assert_eq!(met(State::CutTold), [(Ack, client), (Ack, backend)]);
+    // The backend is told by what its client says.
+    let met = |state| prodded_in("dsr-l2", state);
+    assert_eq!(met(State::CutFirst), [(Syn, client)]);
+    assert_eq!(met(State::CutSecond), [(Syn, client)]);
+    assert_eq!(met(State::CutTold), [(Ack, client)]);
+}
+
+#[test]
+fn who_was_told_waits_for_those_that_were_not() {
+    let mut writer = web();
+    let sent = noted(&mut writer);
+    for port in 40_000..40_016 {
+        pin(&writer, port, 1, State::Established);
+    }
+    run(&mut writer, drain_blue(AT_ONCE, OnTimeout::Reset, AT_ONCE));
+    work(&mut writer, 3);
+    let tables = writer.plane.tables();
+    tables.scan(0..tables.flow_buckets(), |flow| {
+        if (flow.key >> 24) & 1 == 0 {
+            let told = flow.value.with_state(State::CutTold as u8);
+            let (bucket, lane) = (flow.slot / BUCKET_FLOWS, flow.slot % BUCKET_FLOWS);
+            tables.put_flow(bucket, lane, flow.key, told);
+        }
+    });
+    sent.lock().unwrap().clear();
+    work(&mut writer, 3);
+    let sent = sent.lock().unwrap();
+    let first = sent
+        .iter()
+        .position(|(segment, ..)| *segment == Segment::Ack);
+    let last = sent
+        .iter()
+        .rposition(|(segment, ..)| *segment == Segment::Syn);
+    assert!(last < first, "{sent:?}");
 }
 
 #[test]

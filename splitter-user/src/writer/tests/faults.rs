@@ -235,9 +235,10 @@ fn delete_now_survives_a_restart() {
     );
     let Writer { plane, store, .. } = writer;
     let mut writer = writer_over(plane, store, true);
-    for _ in 0..3 {
-        scans(&mut writer);
-    }
+    closing::work(&mut writer, 3);
+    assert_eq!(closing::cut(&writer), 1);
+    closing::pass(&writer, 31);
+    scans(&mut writer);
     assert_eq!(writer.scan.last.total, 0);
 }
 

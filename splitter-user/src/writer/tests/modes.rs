@@ -124,7 +124,9 @@ fn another_mode_gives_new_numbers_and_leaves_living_flows_their_own() {
     );
     assert_eq!(
         writer.world.backend_ids.state_of(old[0]),
-        Some(crate::state::IdState::Deleting { deadline: u64::MAX }),
+        Some(crate::state::IdState::Deleting(
+            crate::state::Deletion::ENDLESS
+        )),
         "it was not removed: its flows live as long as they like"
     );
     assert_eq!(

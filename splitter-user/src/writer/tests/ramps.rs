@@ -209,3 +209,52 @@ fn a_restart_in_a_slow_start_goes_on_with_it() {
     assert_eq!(writer.world.services["web"].warming, warming);
     assert_eq!(writer.tracks, tracks);
 }
+
+#[test]
+fn a_slow_start_is_shown_while_it_is_on_and_where_all_start_each_has_its_whole_weight() {
+    const NOW: u64 = 1_700_000_000_000;
+    let at = |seconds: u64| crate::writer::clock::FROZEN.set(Some(NOW + seconds * 1_000));
+    at(0);
+    let slow = YAML.replace(
+        "weight: 100%,",
+        "weight: 100%, slowStart: {duration: 100s},",
+    );
+    let mut writer = serving(&slow);
+    let shown = |writer: &Under, track: usize| -> Vec<Option<(String, u64)>> {
+        let view = writer.service_views(Some("web")).unwrap();
+        let backends = view[0].tracks[track].backends.iter();
+        backends
+            .map(|backend| {
+                let slow_start = backend.slow_start.clone()?;
+                Some((slow_start.share, slow_start.remaining_seconds))
+            })
+            .collect()
+    };
+    let share = |share: &str, left: u64| Some((share.to_owned(), left));
+    assert_eq!(shown(&writer, 0), [None]);
+    let more = slow.replace(
+        "198.18.2.11, port: 80}",
+        "198.18.2.11, port: 80}, {address: 198.18.2.12, port: 80}",
+    );
+    let amber = "    - {name: amber, weight: 0%, slowStart: {duration: 100s}, backends: [{address: 198.18.2.31, port: 80}]}\n";
+    run(
+        &mut writer,
+        Command::Apply {
+            yaml: format!("{more}{amber}"),
+            origin: "test".into(),
+        },
+    );
+    at(37);
+    assert_eq!(shown(&writer, 0), [None, share("35", 63)]);
+    assert_eq!(shown(&writer, 2), [share("100", 63)], "it is alone");
+    let json = serde_json::to_value(writer.service_views(Some("web")).unwrap()).unwrap();
+    let backends = &json[0]["tracks"][0]["backends"];
+    assert_eq!(
+        backends[1]["slowStart"],
+        serde_json::json!({"share": "35", "remainingSeconds": 63})
+    );
+    assert!(backends[0].get("slowStart").is_none(), "{backends}");
+    at(100);
+    assert_eq!(shown(&writer, 0), [None, None]);
+    assert_eq!(shown(&writer, 2), [None]);
+}
