@@ -11,6 +11,7 @@
 //! Time does not pass in a trial: the clock's shift makes a tick of months. Flows grow older by the
 //! trial's own [`Step::Age`], which takes the same ticks from every `last seen` in model and table.
 
+mod affinity;
 mod begin;
 mod errors;
 mod fragments;
@@ -26,6 +27,7 @@ mod room;
 mod run;
 mod shape;
 mod split;
+mod steering;
 mod step;
 mod told;
 mod trial;

@@ -1,6 +1,6 @@
 //! Random events and packets, most of which meet something: flows that exist, listeners, backends.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom as _;
@@ -12,7 +12,7 @@ use splitter_ebpf::wire::{ICMP, ICMPV6, TCP, UDP};
 use wrapping::Wrapping;
 
 use super::room::{Flow, Name};
-use super::world::{World, address};
+use super::world::{CLIENTS, World, address, client};
 use super::{Model, Step};
 
 mod errors;
@@ -21,9 +21,7 @@ mod pieces;
 mod spoiled;
 mod wrapping;
 
-/// Clients a family. So few that their packets meet again, and again through other listeners.
-const CLIENTS: u8 = 24;
-/// Ports of each.
+/// Ports of each client.
 const PORTS: u16 = 6;
 
 /// Makes steps of one trial.
@@ -99,13 +97,7 @@ impl Generator {
     }
 
     fn client(&mut self, v6: bool) -> SocketAddr {
-        let n = self.rng.random_range(0..CLIENTS);
-        // Half of them by a route that the kernel knows.
-        let ip = match (n % 2 == 0, v6) {
-            (true, false) => IpAddr::from([198, 19, 7, n]),
-            (true, true) => IpAddr::from([0x2001, 0xdb8, 0xc, 0, 0, 0, 9, n.into()]),
-            (false, v6) => address(v6, 9, n),
-        };
+        let ip = client(v6, self.rng.random_range(0..CLIENTS));
         SocketAddr::new(ip, 1024 + self.rng.random_range(0..PORTS))
     }
 

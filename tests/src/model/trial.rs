@@ -4,13 +4,13 @@ use std::collections::HashMap;
 
 use anyhow::Result;
 use aya::maps::{Map, MapData};
-use splitter_ebpf::abi::{Bucket, FragmentKey, FragmentPath, ServiceWord};
+use splitter_ebpf::abi::{Bucket, FragmentKey, FragmentPath};
 use splitter_user::dataplane::DataPlane as _;
 use splitter_user::dataplane::mapping::Mapping;
 use splitter_user::loader::{Layout, TickRate, load_at_rate};
 
-use super::split::{Listener, Service as Splits};
-use super::world::{Place, World, slots};
+use super::split::Service as Splits;
+use super::world::{Place, World};
 use super::{Hop, Limits, Model, Room, Services, Step, WaysBack};
 use crate::rig::{Outcome, Rig, Runner, SECRET, SMALL, Service, map_of};
 
@@ -18,7 +18,7 @@ mod compare;
 mod events;
 mod fill;
 
-use fill::{add_backends, share_backends};
+use fill::{add_backends, add_service, serve, share_backends};
 
 /// What the way to clients takes; the least that IPv6 asks for.
 pub(super) const CLIENTS_MTU: u16 = 1280;
@@ -87,33 +87,9 @@ impl Trial {
             ingress: INGRESS,
         };
         let mut services = Vec::new();
-        for (number, spec) in world.services.iter().enumerate() {
-            let tables: Vec<_> = spec.tables.iter().map(|parts| slots(parts)).collect();
-            let plan = spec.plan(&format!("service {number}"), tables[0].clone());
-            let service = rig.serve(&plan)?;
-            for (table, slots) in (0..).zip(&tables).skip(1) {
-                rig.write_split(&service, table, slots)?;
-            }
-            let splits = Splits {
-                header: service.header,
-                tables,
-                current: 0,
-                no_backend: spec.no_backend,
-            };
-            let word = ServiceWord {
-                no_backend: spec.no_backend as u32,
-                reserved: 0,
-            };
-            rig.tables().set_service_word(service.id, word);
-            model.services.services.insert(service.id, splits);
-            for ((at, protocol), id) in spec.listeners.iter().zip(&service.listeners) {
-                let listener = Listener {
-                    at: *at,
-                    protocol: *protocol,
-                    service: service.id,
-                };
-                model.services.listeners.insert(*id, listener);
-            }
+        for spec in &world.services {
+            let service = serve(&mut rig, spec)?;
+            add_service(&mut model.services, &service, spec);
             add_backends(&mut model.services, &service, spec);
             services.push(service);
         }

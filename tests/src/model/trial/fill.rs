@@ -1,13 +1,67 @@
-//! What the rig has put into the program's tables, as the model knows it.
+//! What the rig puts into the program's tables, and the model knows of it.
 
-use splitter_ebpf::abi::Mode;
+use anyhow::Result;
+use splitter_ebpf::abi::{Mode, ServiceWord};
+use splitter_ebpf::hash::derive;
 use splitter_ebpf::wire::Family;
 use splitter_user::table::maglev::{Member, build};
 
-use super::super::split::Backend;
-use super::super::world::{Place, Spec};
-use super::{Hop, Services};
-use crate::rig::{BALANCER_MAC, Service, mac_of};
+use super::super::split::{Backend, Listener};
+use super::super::steering::{Keys, Preview, Split};
+use super::super::world::{Place, Spec, SplitSpec, slots};
+use super::{Hop, Services, Splits};
+use crate::rig::{BALANCER_MAC, Rig, SECRET, Service, mac_of};
+
+/// Puts a service and all of its split tables into the program's tables.
+pub(super) fn serve(rig: &mut Rig, spec: &Spec) -> Result<Service> {
+    let service = rig.serve(&spec.plan(&spec.tables[0]))?;
+    for (number, table) in (0..).zip(&spec.tables).skip(1) {
+        rig.write_plan(&service, number, &spec.plan(table))?;
+    }
+    let word = ServiceWord {
+        no_backend: spec.no_backend as u32,
+        reserved: 0,
+    };
+    rig.tables().set_service_word(service.id, word);
+    Ok(service)
+}
+
+/// The same for the model, but for its backends.
+pub(super) fn add_service(services: &mut Services, service: &Service, spec: &Spec) {
+    let tables = spec.tables.iter();
+    let splits = Splits {
+        tables: tables.map(|table| split(table, service)).collect(),
+        current: 0,
+        no_backend: spec.no_backend,
+    };
+    services.services.insert(service.id, splits);
+    for ((at, protocol), id) in spec.listeners.iter().zip(&service.listeners) {
+        let listener = Listener {
+            at: *at,
+            protocol: *protocol,
+            service: service.id,
+        };
+        services.listeners.insert(*id, listener);
+    }
+}
+
+fn split(table: &SplitSpec, service: &Service) -> Split {
+    let preview = |(listener, track): (usize, _)| Preview {
+        listener: service.listeners[listener],
+        track,
+    };
+    Split {
+        keys: Keys {
+            slot: derive(&SECRET, "split", &table.salt),
+            backend: derive(&SECRET, "track", &table.salt),
+        },
+        slots: slots(&table.parts),
+        by_client: table.by_client,
+        routes: table.routes.clone(),
+        preview: table.preview.map(preview),
+        fallback: table.fallback,
+    }
+}
 
 pub(super) const fn member(place: &Place, id: u16) -> Member {
     Member {
