@@ -2,7 +2,10 @@
 //!
 //! It knows the glossary and the tables' content, and nothing of how the program is built: hash maps,
 //! byte slices, checksums by 16-bit words, one state machine written down once more. What it shares with
-//! the program is where hashes lead (`splitter_ebpf::endpoint`), since places are part of the contract.
+//! the program is where flows lie (`splitter_ebpf::endpoint`), since places are part of the contract.
+//!
+//! `steering` and `affinity` say which backend a new flow gets, `cut` what a flow's packets tell once the
+//! operator has cut it.
 //!
 //! `shape` finds the headers of packets that are no plain segments (options, extension headers,
 //! fragments, ICMP errors and what they quote), `unusual` says whose they are, `fragments` and
@@ -13,6 +16,7 @@
 
 mod affinity;
 mod begin;
+mod cut;
 mod errors;
 mod fragments;
 mod generate;

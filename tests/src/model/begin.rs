@@ -184,6 +184,7 @@ impl Model {
         let lately = room::age(flow.seen, self.now) < self.second;
         let over = match flow.state {
             State::ResetNew => true,
+            _ if flow.state.is_cut() => true,
             State::Closing => !one_way || !lately,
             State::Reset => !lately,
             _ => false,

@@ -23,6 +23,8 @@ mod wrapping;
 
 /// Ports of each client.
 const PORTS: u16 = 6;
+/// Flows that were cut and get more packets than others.
+const CUT: usize = 4;
 
 /// Makes steps of one trial.
 #[derive(Debug)]
@@ -30,6 +32,8 @@ pub(super) struct Generator {
     rng: SmallRng,
     /// Fragments that may come yet, or once more.
     pieces: Vec<Vec<u8>>,
+    /// Flows that were cut lately.
+    cut: Vec<Name>,
 }
 
 /// A packet before it is bytes.
@@ -48,6 +52,7 @@ impl Generator {
         Self {
             rng: SmallRng::seed_from_u64(seed),
             pieces: Vec::new(),
+            cut: Vec::new(),
         }
     }
 
@@ -72,6 +77,7 @@ impl Generator {
             300..310 => Step::Routes,
             340..350 => Step::Sweep,
             350..353 => Step::AgeFragments(self.one(&[20, 40, 59, 60, 61, 130])),
+            353..450 => self.cutting(model),
             310..330 => Step::Binding(self.rng.random_range(0..12), self.chance(800)),
             330..340 => Step::Hop(self.rng.next_u32() as usize % 64, self.one(&[1, 1, 77, 0])),
             _ => Step::Packet(self.packet(model)),
@@ -89,11 +95,32 @@ impl Generator {
 
     /// The agent finds a flow expired.
     fn expiry(&mut self, model: &Model) -> Step {
-        let slot = self.rng.random_range(0..1024 * BUCKET_FLOWS);
-        match model.room.any(slot) {
+        match self.flow(model) {
             Some((name, _)) => Step::Expire(name),
             None => Step::Routes,
         }
+    }
+
+    /// The operator has a flow cut.
+    fn cutting(&mut self, model: &Model) -> Step {
+        let Some((name, _)) = self.flow(model) else {
+            return Step::Routes;
+        };
+        self.cut.insert(0, name);
+        self.cut.truncate(CUT);
+        Step::Cut(name)
+    }
+
+    /// A flow: any, or one that was cut lately, of which few packets would be otherwise.
+    fn flow(&mut self, model: &Model) -> Option<(Name, Flow)> {
+        if !self.cut.is_empty() && self.chance(80) {
+            let name = self.one(&self.cut.clone());
+            if let Some(flow) = model.room.get(name) {
+                return Some((name, flow));
+            }
+        }
+        let slot = self.rng.random_range(0..1024 * BUCKET_FLOWS);
+        model.room.any(slot)
     }
 
     fn client(&mut self, v6: bool) -> SocketAddr {
@@ -122,8 +149,7 @@ impl Generator {
 
     /// A packet of a flow or of none.
     fn any(&mut self, model: &Model) -> Draft {
-        let slot = self.rng.random_range(0..1024 * BUCKET_FLOWS);
-        match (model.room.any(slot), self.rng.random_range(0..100)) {
+        match (self.flow(model), self.rng.random_range(0..100)) {
             (Some(found), 0..25) => self.of_flow(model, found, None),
             (Some(found), 25..55) => self.of_flow(model, found, Some(found.1.backend)),
             (Some(found), 55..60) => {

@@ -128,6 +128,7 @@ impl Trial {
             Step::Age(ticks) => self.age(*ticks),
             Step::AgeFragments(ticks) => self.age_fragments(*ticks)?,
             Step::Expire(name) => self.expire(*name)?,
+            Step::Cut(name) => self.cut(*name)?,
             Step::Sweep => self.sweep()?,
             Step::Routes => {
                 self.rig.tables().bump_route_epoch();

@@ -28,6 +28,18 @@ impl Trial {
         self.free(second)
     }
 
+    /// A flow is cut.
+    pub(super) fn cut(&mut self, name: Name) -> Result<()> {
+        let now = self.model.now;
+        let Some((slot, key, value)) = self.model.room.cut(name, now) else {
+            return Ok(());
+        };
+        let flow = FlowSlot { slot, key, value };
+        let cut = self.rig.tables().cut_flow(&flow, now);
+        ensure!(cut, "slot {slot} did not hold {key:x} as {value:x?}");
+        Ok(())
+    }
+
     /// As the agent does it: second entries that lead nowhere.
     pub(super) fn sweep(&mut self) -> Result<()> {
         for (way, slot) in self.model.room.orphans() {
