@@ -2,7 +2,10 @@
 //!
 //! It knows the glossary and the tables' content, and nothing of how the program is built: hash maps,
 //! byte slices, checksums by 16-bit words, one state machine written down once more. What it shares with
-//! the program is where hashes lead (`splitter_ebpf::endpoint`), since places are part of the contract.
+//! the program is where flows lie (`splitter_ebpf::endpoint`), since places are part of the contract.
+//!
+//! `steering` and `affinity` say which backend a new flow gets, `cut` what a flow's packets tell once the
+//! operator has cut it.
 //!
 //! `shape` finds the headers of packets that are no plain segments (options, extension headers,
 //! fragments, ICMP errors and what they quote), `unusual` says whose they are, `fragments` and
@@ -11,7 +14,9 @@
 //! Time does not pass in a trial: the clock's shift makes a tick of months. Flows grow older by the
 //! trial's own [`Step::Age`], which takes the same ticks from every `last seen` in model and table.
 
+mod affinity;
 mod begin;
+mod cut;
 mod errors;
 mod fragments;
 mod generate;
@@ -26,6 +31,7 @@ mod room;
 mod run;
 mod shape;
 mod split;
+mod steering;
 mod step;
 mod told;
 mod trial;

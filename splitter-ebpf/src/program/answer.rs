@@ -64,7 +64,7 @@ fn onward(packet: &mut Copied, cause: &Cause, asked: Outcome) -> Option<Outcome>
     if backend.mode == Mode::Ipip as u8 {
         let orders =
             id as u32 | ((cause.family as u32) << 16) | ((Reason::FlowCutOnward as u32) << 24);
-        let outcome = Outcome(encapsulate(context, orders, asked.detail()));
+        let outcome = Outcome(encapsulate(context, orders, asked.spread()));
         return (outcome.detail() != 0).then_some(outcome);
     }
     let mut frame = Frame::new(context, 0);

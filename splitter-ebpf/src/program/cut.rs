@@ -23,12 +23,6 @@ pub fn cut(name: &Name, value: Value, event: Event, protocol: u8) -> Outcome {
     match told {
         // A RST is not answered: the stage that tells sees to that.
         Told::Sender | Told::Nobody => Outcome::of(Reason::FlowCut),
-        Told::Backend => {
-            Outcome::told(Reason::FlowCutOnward, name.spread() & SPREAD).by(value.backend())
-        }
+        Told::Backend => Outcome::onward(value.backend(), name.spread()),
     }
 }
-
-/// Bits of the spread that an outcome carries: the highest bit of an outcome marks steps of
-/// [`unusual`](super::unusual).
-const SPREAD: u32 = u32::MAX >> 1;

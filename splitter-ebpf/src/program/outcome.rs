@@ -8,7 +8,7 @@ use splitter_ebpf::verdict::{Action, Reason};
 /// ```text
 ///   63            32 31     16 15      8 7       0
 ///  +----------------+---------+---------+---------+
-///  |    detail      | vlan/by |    0    | reason  |
+///  |    detail      | vlan/by |  spread | reason  |
 ///  +----------------+---------+---------+---------+
 /// ```
 #[derive(Clone, Copy)]
@@ -39,6 +39,22 @@ impl Outcome {
     #[inline(always)]
     pub const fn by(self, id: u16) -> Self {
         Self(self.0 | ((id as u64) << 16))
+    }
+
+    /// The verdict on a client's packet that becomes the RST for its `backend`, which answers by itself;
+    /// the flow's packets are spread by `spread`. The highest bit of an outcome marks steps of
+    /// [`unusual`](super::unusual), so that of `spread` has a place of its own.
+    #[inline(always)]
+    pub const fn onward(backend: u16, spread: u32) -> Self {
+        let high = (spread >> 31) as u64;
+        let told = Self::told(Reason::FlowCutOnward, spread & (u32::MAX >> 1));
+        Self(told.0 | (high << 8)).by(backend)
+    }
+
+    /// What the flow's packets are spread by, of [`onward`](Self::onward).
+    #[inline(always)]
+    pub const fn spread(self) -> u32 {
+        self.detail() | (((self.0 >> 8) as u32 & 1) << 31)
     }
 
     /// The listener whose VIP tells the sender; 0: whom the packet was sent to.

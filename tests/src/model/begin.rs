@@ -21,7 +21,7 @@ impl Model {
         name: room::Name,
         found: Option<Flow>,
     ) -> Result<(u16, Reason), Refusal> {
-        let id = self.choose(segment.from, name.1)?;
+        let (id, aside) = self.choose(segment.from, name.1)?;
         let backend = self.services.backends[&id].clone();
         if backend.hop.is_none() {
             return Err(Reason::NoNextHop.into());
@@ -49,6 +49,7 @@ impl Model {
         match pinned {
             Ok(()) => {
                 counters.new_flows += 1;
+                counters.aside += u64::from(aside);
                 Ok((id, Reason::NewFlow))
             }
             Err(Reason::NatExhausted) => Err(Reason::NatExhausted.into()),
@@ -135,15 +136,15 @@ impl Model {
         }
     }
 
-    /// The backend for a new flow.
-    fn choose(&self, client: SocketAddr, id: u16) -> Result<u16, Reason> {
+    /// The backend for a new flow, and whether it gets it aside from the weights.
+    fn choose(&self, client: SocketAddr, id: u16) -> Result<(u16, bool), Reason> {
         let services = &self.services;
         let listener = &services.listeners[&id];
         if listener.service == 0 {
             return Err(Reason::InactiveListener);
         }
-        let mut candidates = services.candidates(client, listener);
-        let Some(first) = candidates.next().filter(|backend| *backend != 0) else {
+        let (candidates, aside) = services.candidates(client, id);
+        let Some(first) = candidates.first().copied() else {
             return Err(match services.services[&listener.service].no_backend {
                 NoBackend::Drop => Reason::NoBackend,
                 NoBackend::Reset => Reason::NoBackendReset,
@@ -151,13 +152,11 @@ impl Model {
             });
         };
         if !services.backends[&first].shared {
-            return Ok(first);
+            return Ok((first, aside));
         }
-        let free = |backend: &u16| *backend != 0 && !self.is_taken(client, id, *backend);
-        std::iter::once(first)
-            .chain(candidates)
-            .find(free)
-            .ok_or(Reason::TupleConflict)
+        let free = |backend: &u16| !self.is_taken(client, id, *backend);
+        let backend = candidates.into_iter().find(free);
+        Ok((backend.ok_or(Reason::TupleConflict)?, aside))
     }
 
     /// Whether a client already reaches a backend's endpoint through another listener.
@@ -185,6 +184,7 @@ impl Model {
         let lately = room::age(flow.seen, self.now) < self.second;
         let over = match flow.state {
             State::ResetNew => true,
+            _ if flow.state.is_cut() => true,
             State::Closing => !one_way || !lately,
             State::Reset => !lately,
             _ => false,

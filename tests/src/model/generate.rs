@@ -1,6 +1,6 @@
 //! Random events and packets, most of which meet something: flows that exist, listeners, backends.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom as _;
@@ -12,7 +12,7 @@ use splitter_ebpf::wire::{ICMP, ICMPV6, TCP, UDP};
 use wrapping::Wrapping;
 
 use super::room::{Flow, Name};
-use super::world::{World, address};
+use super::world::{CLIENTS, World, address, client};
 use super::{Model, Step};
 
 mod errors;
@@ -21,10 +21,10 @@ mod pieces;
 mod spoiled;
 mod wrapping;
 
-/// Clients a family. So few that their packets meet again, and again through other listeners.
-const CLIENTS: u8 = 24;
-/// Ports of each.
+/// Ports of each client.
 const PORTS: u16 = 6;
+/// Flows that were cut and get more packets than others.
+const CUT: usize = 4;
 
 /// Makes steps of one trial.
 #[derive(Debug)]
@@ -32,6 +32,8 @@ pub(super) struct Generator {
     rng: SmallRng,
     /// Fragments that may come yet, or once more.
     pieces: Vec<Vec<u8>>,
+    /// Flows that were cut lately.
+    cut: Vec<Name>,
 }
 
 /// A packet before it is bytes.
@@ -50,6 +52,7 @@ impl Generator {
         Self {
             rng: SmallRng::seed_from_u64(seed),
             pieces: Vec::new(),
+            cut: Vec::new(),
         }
     }
 
@@ -74,6 +77,7 @@ impl Generator {
             300..310 => Step::Routes,
             340..350 => Step::Sweep,
             350..353 => Step::AgeFragments(self.one(&[20, 40, 59, 60, 61, 130])),
+            353..450 => self.cutting(model),
             310..330 => Step::Binding(self.rng.random_range(0..12), self.chance(800)),
             330..340 => Step::Hop(self.rng.next_u32() as usize % 64, self.one(&[1, 1, 77, 0])),
             _ => Step::Packet(self.packet(model)),
@@ -91,21 +95,36 @@ impl Generator {
 
     /// The agent finds a flow expired.
     fn expiry(&mut self, model: &Model) -> Step {
-        let slot = self.rng.random_range(0..1024 * BUCKET_FLOWS);
-        match model.room.any(slot) {
+        match self.flow(model) {
             Some((name, _)) => Step::Expire(name),
             None => Step::Routes,
         }
     }
 
-    fn client(&mut self, v6: bool) -> SocketAddr {
-        let n = self.rng.random_range(0..CLIENTS);
-        // Half of them by a route that the kernel knows.
-        let ip = match (n % 2 == 0, v6) {
-            (true, false) => IpAddr::from([198, 19, 7, n]),
-            (true, true) => IpAddr::from([0x2001, 0xdb8, 0xc, 0, 0, 0, 9, n.into()]),
-            (false, v6) => address(v6, 9, n),
+    /// The operator has a flow cut.
+    fn cutting(&mut self, model: &Model) -> Step {
+        let Some((name, _)) = self.flow(model) else {
+            return Step::Routes;
         };
+        self.cut.insert(0, name);
+        self.cut.truncate(CUT);
+        Step::Cut(name)
+    }
+
+    /// A flow: any, or one that was cut lately, of which few packets would be otherwise.
+    fn flow(&mut self, model: &Model) -> Option<(Name, Flow)> {
+        if !self.cut.is_empty() && self.chance(80) {
+            let name = self.one(&self.cut.clone());
+            if let Some(flow) = model.room.get(name) {
+                return Some((name, flow));
+            }
+        }
+        let slot = self.rng.random_range(0..1024 * BUCKET_FLOWS);
+        model.room.any(slot)
+    }
+
+    fn client(&mut self, v6: bool) -> SocketAddr {
+        let ip = client(v6, self.rng.random_range(0..CLIENTS));
         SocketAddr::new(ip, 1024 + self.rng.random_range(0..PORTS))
     }
 
@@ -130,8 +149,7 @@ impl Generator {
 
     /// A packet of a flow or of none.
     fn any(&mut self, model: &Model) -> Draft {
-        let slot = self.rng.random_range(0..1024 * BUCKET_FLOWS);
-        match (model.room.any(slot), self.rng.random_range(0..100)) {
+        match (self.flow(model), self.rng.random_range(0..100)) {
             (Some(found), 0..25) => self.of_flow(model, found, None),
             (Some(found), 25..55) => self.of_flow(model, found, Some(found.1.backend)),
             (Some(found), 55..60) => {

@@ -30,7 +30,9 @@ pub(super) fn after(state: State, said: Said) -> State {
         State::UdpNew => State::UdpNew,
         State::UdpEstablished => State::UdpEstablished,
         State::Translated => unreachable!("second entries have no life of their own"),
-        State::Cut | State::CutFirst | State::CutSecond | State::CutTold => state,
+        State::Cut | State::CutFirst | State::CutSecond | State::CutTold => {
+            unreachable!("nothing leads a cut flow back")
+        }
         // A reset of what was never established leaves it so; of a close under way changes nothing.
         State::New | State::Replied | State::ResetNew if rst => State::ResetNew,
         State::Closing if rst => State::Closing,
@@ -72,4 +74,12 @@ pub(super) fn after(state: State, said: Said) -> State {
 /// Whether the time of a flow in this state is that of its first packet, not of its last.
 pub(super) fn unconfirmed(state: State, one_way: bool) -> bool {
     matches!(state, State::New | State::UdpNew) || (one_way && state == State::Replied)
+}
+
+/// Whether no flood takes the place of a flow in this state.
+pub(super) const fn is_established(state: State) -> bool {
+    matches!(
+        state,
+        State::Established | State::FinClient | State::FinBackend | State::UdpEstablished
+    )
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use splitter_ebpf::verdict::Reason;
 
-use super::hops::Hop;
+use super::hops::{Hop, WaysBack};
 use super::life::Sender;
 use super::packet::Headers;
 use super::request::{check, fits};
@@ -15,7 +15,7 @@ impl Model {
     /// From a backend that may answer for these listeners.
     pub(super) fn reply(
         &mut self,
-        frame: &mut [u8],
+        frame: &mut Vec<u8>,
         segment: &Headers,
         pairs: &[(u16, u16)],
     ) -> Verdict {
@@ -37,6 +37,9 @@ impl Model {
         check(segment).map_err(by)?;
         let name = (segment.to, listener);
         let flow = self.room.get(name).expect("just found");
+        if flow.state.is_cut() {
+            return self.cut(frame, segment, (name, flow), Sender::Backend);
+        }
         self.seen_early(name, flow, segment);
         let client = segment.to.ip();
         let hop = self.ways_back.towards(client).ok_or(Reason::NoReturnPath)?;
@@ -50,21 +53,24 @@ impl Model {
     /// From a backend to a place of ours that stands for a client.
     pub(super) fn reply_translated(
         &mut self,
-        frame: &mut [u8],
+        frame: &mut Vec<u8>,
         segment: &Headers,
         name: room::Name,
         flow: Flow,
     ) -> Verdict {
         let (client, listener) = name;
-        if !segment.plain {
-            check(segment)?;
-            self.seen_early(name, flow, segment);
-        }
-        let hop = self
-            .ways_back
-            .towards(client.ip())
-            .ok_or(Reason::NoReturnPath)?;
+        // Of a plain reply, the way on comes first.
+        let way = |ways: &mut WaysBack| ways.towards(client.ip()).ok_or(Reason::NoReturnPath);
+        let early = segment
+            .plain
+            .then(|| way(&mut self.ways_back))
+            .transpose()?;
         check(segment)?;
+        if flow.state.is_cut() {
+            return self.cut(frame, segment, (name, flow), Sender::Backend);
+        }
+        self.seen_early(name, flow, segment);
+        let hop = early.map_or_else(|| way(&mut self.ways_back), Ok)?;
         fits(segment, hop.mtu, 0)?;
         self.seen(name, flow, segment);
         let vip = self.services.listeners[&listener].at;

@@ -7,7 +7,7 @@ use super::hops::Hop;
 use super::life::{self, Sender};
 use super::packet::{Content, Headers};
 use super::room::{self, Flow};
-use super::{Model, Onward, Refusal, Towards, Verdict, rewrite};
+use super::{Model, Onward, Refusal, Towards, Verdict, rewrite, told};
 
 impl Model {
     /// From a client to a listener.
@@ -22,6 +22,9 @@ impl Model {
         let name = (segment.from, listener);
         let found = self.room.get(name);
         if let Some(flow) = found.filter(|flow| !self.opens_anew(segment, *flow)) {
+            if flow.state.is_cut() {
+                return self.cut(frame, segment, (name, flow), Sender::Client);
+            }
             if self.refresh(name, flow, Sender::Client, segment) {
                 self.ways_back.learn(segment.from.ip(), back);
             }
@@ -63,6 +66,30 @@ impl Model {
         };
         self.room.set(name, next);
         next != flow
+    }
+
+    /// Makes a client's packet the RST of its connection, and sends it on to the backend.
+    pub(super) fn reset_backend(
+        &self,
+        frame: &mut Vec<u8>,
+        segment: &Headers,
+        name: room::Name,
+        id: u16,
+    ) -> Verdict {
+        let (reason, backend) = (Reason::FlowCutOnward, &self.services.backends[&id]);
+        // The length of a fragment says nothing about its segment's.
+        if segment.first || !told::is_between_hosts(frame, segment) {
+            return Err(reason.into());
+        }
+        let hop = backend.hop.ok_or(reason)?;
+        let spread = self.room.spread(name);
+        told::into_reset(frame, segment);
+        if backend.mode == Mode::Ipip {
+            rewrite::hop(frame, segment.to.is_ipv6());
+            self.encapsulate(frame, id, spread);
+        }
+        let to = Towards::Backend { id, spread };
+        Ok(Onward { reason, hop, to })
     }
 
     /// Sends a client's packet on to its backend.

@@ -9,6 +9,8 @@ use splitter_ebpf::flow::{State, TICK_MASK, Value};
 use splitter_ebpf::wire::{WireAddress, WirePort};
 use splitter_user::loader::Keys;
 
+use super::life::is_established;
+
 /// Who a flow is: its client and its listener.
 pub(super) type Name = (SocketAddr, u16);
 
@@ -187,7 +189,7 @@ impl Room {
             };
             let (age, lane) = (age(flow.seen, now), slot % BUCKET_FLOWS);
             let older = oldest.is_none_or(|(best, of, ..)| (age, lane) > (best, of));
-            if !flow.state.is_established() && age >= SETTLING && older {
+            if !is_established(flow.state) && age >= SETTLING && older {
                 oldest = Some((age, lane, slot, *flow));
             }
         }
@@ -203,6 +205,17 @@ impl Room {
             unreachable!("a flow's key is no second entry's");
         };
         Some((slot, key, self.value(key, occupant), flow))
+    }
+
+    /// Cuts a flow at the tick `now`, and says what stood where.
+    pub(super) fn cut(&mut self, name: Name, now: u32) -> Option<(usize, u64, Value)> {
+        let key = self.key(name);
+        let slot = *self.places.get(&key)?;
+        let before = self.value(key, self.slots[&slot]);
+        if let Some(Occupant::Flow(_, flow)) = self.slots.get_mut(&slot) {
+            (flow.state, flow.seen) = (State::Cut, now);
+        }
+        Some((slot, key, before))
     }
 
     /// Frees a second entry that leads to `slot`, and says what stood where.

@@ -3,12 +3,12 @@
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
-use splitter_ebpf::abi::{Mode, NoBackend, SplitHeader};
-use splitter_ebpf::endpoint::{FlowTuple, translation_place};
-use splitter_ebpf::wire::WirePort;
-use splitter_user::table::split::Slots;
+use splitter_ebpf::abi::{MAGLEV, Mode, NoBackend};
+use splitter_ebpf::endpoint::translation_place;
 
+use super::affinity::place;
 use super::hops::Hop;
+use super::steering::Split;
 
 /// A listener.
 #[derive(Debug, Clone, Copy)]
@@ -57,11 +57,10 @@ impl Backend {
     }
 }
 
-/// A service: how its splits are entered, its tables, and which is current.
+/// A service: its split tables, and which is current.
 #[derive(Debug)]
 pub(super) struct Service {
-    pub(super) header: SplitHeader,
-    pub(super) tables: Vec<Slots>,
+    pub(super) tables: Vec<Split>,
     pub(super) current: usize,
     /// What a new flow gets that nobody can serve.
     pub(super) no_backend: NoBackend,
@@ -104,35 +103,23 @@ impl Services {
         self.listeners.values().any(|l| l.at.ip() == address)
     }
 
-    /// The backends that may get a new flow, the best first; each entry of the track table counts.
-    pub(super) fn candidates(
-        &self,
-        client: SocketAddr,
-        listener: &Listener,
-    ) -> impl Iterator<Item = u16> {
+    /// The backends that may get a new flow, the best first, and whether they get it aside from the
+    /// weights; each entry of the track table counts.
+    pub(super) fn candidates(&self, client: SocketAddr, id: u16) -> (Vec<u16>, bool) {
+        let listener = &self.listeners[&id];
         let service = &self.services[&listener.service];
-        let tuple = FlowTuple {
-            client: client.ip().into(),
-            vip: listener.at.ip().into(),
-            client_port: WirePort::new(client.port()),
-            vip_port: WirePort::new(listener.at.port()),
-            protocol: listener.protocol,
-        };
+        let split = &service.tables[service.current];
+        let (slot, entry) = place(split, client, listener);
         let v6 = client.is_ipv6();
-        let (slot, entry) = if v6 {
-            tuple.place_v6(&service.header)
-        } else {
-            tuple.place_v4(&service.header)
-        };
-        let track = service.tables[service.current].as_bytes()[usize::from(slot)];
-        let table: &[u16] = self
-            .tracks
-            .get(&(listener.service, track, v6))
-            .map_or(&[], |table| table);
-        (0..TRIES).filter_map(move |tried| {
+        let table = |track| self.tracks.get(&(listener.service, track, v6));
+        let serves = |track| table(track).is_some_and(|table| table[0] != 0);
+        let choice = split.choose(client.ip(), id, slot, serves);
+        let table = choice.track.and_then(table);
+        let candidates = (0..TRIES).filter_map(move |tried| {
             // Behind the last entry, the first alone is tried.
-            let entry = Some(entry as usize + tried).filter(|entry| *entry < table.len());
-            table.get(entry.unwrap_or(0)).copied()
-        })
+            let entry = Some(entry + tried).filter(|entry| *entry < MAGLEV);
+            Some(table?[entry.unwrap_or(0)])
+        });
+        (candidates.collect(), choice.aside)
     }
 }

@@ -17,6 +17,8 @@ pub enum Step {
     AgeFragments(u32),
     /// The agent frees a flow, if it is there.
     Expire((SocketAddr, u16)),
+    /// The operator has a flow cut, if it is there.
+    Cut((SocketAddr, u16)),
     /// The agent frees second entries that lead nowhere.
     Sweep,
     /// Routes may have changed.

@@ -1,12 +1,12 @@
 //! What senders are told of packets that are dropped: by ICMP, or by a RST.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use splitter_ebpf::flow::{ACK, FIN, RST, SYN};
 use splitter_ebpf::verdict::Reason;
 use splitter_ebpf::wire::TCP;
 
-use super::packet::{ETHERNET, Headers, number};
+use super::packet::{ETHERNET, Headers};
 use super::rewrite::{octets, total};
 use crate::rig::Told;
 
@@ -28,9 +28,7 @@ pub(super) fn answer(
     vip: Option<IpAddr>,
     mtu: u16,
 ) -> Option<Answer> {
-    let broadcast = (frame[0] | frame[6]) & 1 != 0;
-    let ends = [segment.from.ip(), segment.to.ip()];
-    if broadcast || !is_host(ends[0]) || ends[1].is_multicast() || !is_v4_host(ends[1]) {
+    if !is_between_hosts(frame, segment) {
         return None;
     }
     let unreachable = || Told::Unreachable;
@@ -39,7 +37,7 @@ pub(super) fn answer(
         Reason::TtlExpired => Told::Expired,
         _ if segment.flags & RST != 0 => return None,
         Reason::NoBackendUnreachable => unreachable(),
-        Reason::NoBackendReset | Reason::NatExhausted | Reason::NatUnpinned => {
+        Reason::NoBackendReset | Reason::NatExhausted | Reason::NatUnpinned | Reason::FlowCut => {
             // The length of a fragment says nothing about its segment's, which a RST tells.
             if segment.protocol == TCP && segment.first {
                 return None;
@@ -53,6 +51,13 @@ pub(super) fn answer(
     };
     let from = vip.unwrap_or(segment.to.ip());
     Some(Answer::Error(told.about(frame, &from.to_string())))
+}
+
+/// Whether a segment is from one host to one host, on its link too: nobody is told of any other.
+pub(super) fn is_between_hosts(frame: &[u8], segment: &Headers) -> bool {
+    let broadcast = (frame[0] | frame[6]) & 1 != 0;
+    let [from, to] = [segment.from.ip(), segment.to.ip()];
+    !broadcast && is_host(from) && !to.is_multicast() && is_v4_host(to)
 }
 
 /// Whether a packet may come from this address over a link: one host's (RFC 1122 section 3.2.1.3, RFC
@@ -73,25 +78,38 @@ fn is_v4_host(address: IpAddr) -> bool {
 
 /// The RST that answers a TCP segment (RFC 9293 section 3.10.7.1).
 fn reset(frame: &[u8], segment: &Headers) -> Vec<u8> {
-    let v6 = segment.from.is_ipv6();
     let l4 = segment.l4;
-    let word = |at: usize| u32::from_be_bytes(frame[at..at + 4].try_into().expect("four bytes"));
     let (sequence, acknowledged, flags) = if segment.flags & ACK != 0 {
-        (word(l4 + 8), 0, RST)
+        (word(frame, l4 + 8), 0, RST)
     } else {
         let data = ETHERNET + segment.total - l4 - usize::from(frame[l4 + 12] >> 4) * 4;
         let controls = [SYN, FIN].map(|flag| usize::from(segment.flags & flag != 0));
         let length = u32::try_from(data + controls[0] + controls[1]).expect("short packets");
-        (0, word(l4 + 4).wrapping_add(length), RST | ACK)
+        (0, word(frame, l4 + 4).wrapping_add(length), RST | ACK)
     };
-    let (from, to) = (octets(segment.to.ip()), octets(segment.from.ip()));
-    let mut tcp = [
-        segment.to.port().to_be_bytes(),
-        segment.from.port().to_be_bytes(),
-    ]
-    .concat();
-    tcp.extend([sequence.to_be_bytes(), acknowledged.to_be_bytes()].concat());
+    let numbers = [sequence, acknowledged];
+    let packet = rst(segment.to, segment.from, numbers, flags);
+    [&frame[6..12], &frame[..6], &frame[12..14], &packet].concat()
+}
+
+/// Makes a TCP segment the RST that its receiver accepts in its place.
+pub(super) fn into_reset(frame: &mut Vec<u8>, segment: &Headers) {
+    let numbers = [word(frame, segment.l4 + 4), 0];
+    let packet = rst(segment.from, segment.to, numbers, RST);
+    frame.splice(ETHERNET.., packet);
+}
+
+fn word(frame: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes(frame[at..at + 4].try_into().expect("four bytes"))
+}
+
+/// A RST with these sequence and acknowledgment numbers, and the IP packet around it.
+fn rst(from: SocketAddr, to: SocketAddr, numbers: [u32; 2], flags: u8) -> Vec<u8> {
+    let mut tcp = [from.port().to_be_bytes(), to.port().to_be_bytes()].concat();
+    tcp.extend(numbers.map(u32::to_be_bytes).concat());
     tcp.extend([0x50, flags, 0, 0, 0, 0, 0, 0]);
+    let v6 = from.is_ipv6();
+    let (from, to) = (octets(from.ip()), octets(to.ip()));
     let sum = !total(&[&from, &to, &[0, TCP, 0, 20], &tcp]);
     tcp[16..18].copy_from_slice(&sum.to_be_bytes());
     let mut ip = if v6 {
@@ -104,6 +122,5 @@ fn reset(frame: &[u8], segment: &Headers) -> Vec<u8> {
         let sum = !total(&[&ip]);
         ip[10..12].copy_from_slice(&sum.to_be_bytes());
     }
-    debug_assert_eq!(number(frame, 12) == 0x86dd, v6);
-    [&frame[6..12], &frame[..6], &frame[12..14], &ip, &tcp].concat()
+    [ip, tcp].concat()
 }

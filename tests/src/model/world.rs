@@ -8,9 +8,17 @@ use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use splitter_ebpf::abi::{Mode, NoBackend, PAIRS, Path};
 use splitter_ebpf::wire::{TCP, UDP};
+use splitter_user::table::route::Spans;
 use splitter_user::table::split::Slots;
 
 use crate::rig::{Plan, Server, split};
+
+mod steering;
+
+pub(super) use steering::SplitSpec;
+
+/// Clients a family. So few that their packets meet again, and again through other listeners.
+pub(super) const CLIENTS: u8 = 24;
 
 /// A backend of a world.
 #[derive(Debug, Clone, Copy)]
@@ -29,10 +37,8 @@ pub(super) struct Place {
 pub(super) struct Spec {
     pub(super) listeners: Vec<(SocketAddr, u8)>,
     pub(super) tracks: Vec<Vec<Place>>,
-    /// The parts of each track, in each of the four split tables.
-    pub(super) tables: Vec<Vec<(u8, u64)>>,
-    /// Bits of the client's address that the split goes by, where it does.
-    pub(super) by_client: Option<(u8, u8)>,
+    /// The four split tables.
+    pub(super) tables: Vec<SplitSpec>,
     pub(super) mode: Mode,
     /// Addresses and ports that stand for clients.
     pub(super) pool: (Vec<IpAddr>, std::ops::Range<u16>),
@@ -40,9 +46,9 @@ pub(super) struct Spec {
 }
 
 impl Spec {
-    /// The plan of it, all but its tables from the second on.
-    pub(super) fn plan(&self, name: &str, slots: Slots) -> Plan {
-        let mut plan = Plan::new(name).split(slots);
+    /// The plan of it with one of its tables.
+    pub(super) fn plan(&self, table: &SplitSpec) -> Plan {
+        let mut plan = Plan::new(&table.salt).split(slots(&table.parts));
         for (at, protocol) in &self.listeners {
             plan = plan.listen(&at.to_string(), *protocol);
         }
@@ -57,8 +63,24 @@ impl Spec {
             };
             plan = plan.servers(&track.iter().map(server).collect::<Vec<_>>());
         }
-        if let Some((v4, v6)) = self.by_client {
+        if let Some(by_client) = table.by_client {
+            let [v4, v6] = by_client.bits;
             plan = plan.by_client(v4, v6);
+            if by_client.backend {
+                plan = plan.backend_by_client();
+            }
+        }
+        if let Some((listener, track)) = table.preview {
+            let listener = u16::try_from(listener).expect("few listeners");
+            plan = plan.preview(listener, track);
+        }
+        if let Some(track) = table.fallback {
+            plan = plan.fallback(track);
+        }
+        if !table.routes.is_empty() {
+            let rules = table.routes.iter();
+            let rules = rules.map(|route| (&route.sources[..], route.track));
+            plan = plan.routes(&Spans::compile(rules));
         }
         let (addresses, ports) = &self.pool;
         let addresses: Vec<_> = addresses.iter().map(IpAddr::to_string).collect();
@@ -104,6 +126,15 @@ pub(super) fn address(v6: bool, net: u8, n: u8) -> IpAddr {
     IpAddr::from([198, 18, net, n])
 }
 
+/// Client number `n`; every other one by a route that the kernel knows.
+pub(super) fn client(v6: bool, n: u8) -> IpAddr {
+    match (n % 2 == 0, v6) {
+        (true, false) => IpAddr::from([198, 19, 7, n]),
+        (true, true) => IpAddr::from([0x2001, 0xdb8, 0xc, 0, 0, 0, 9, n.into()]),
+        (false, v6) => address(v6, 9, n),
+    }
+}
+
 struct Maker {
     /// How many pairs an endpoint has.
     pairs: HashMap<(SocketAddr, u8), usize>,
@@ -147,19 +178,11 @@ impl Maker {
             address(false, 3, 2),
             address(true, 3, 1),
         ];
-        let table = |rng: &mut SmallRng| {
-            // Now and then a track that has nobody.
-            let beyond = u8::from(rng.random_ratio(1, 8));
-            let parts = (0..count + beyond).map(|track| (track, rng.random_range(0..3)));
-            let mut parts: Vec<_> = parts.collect();
-            parts[usize::from(rng.random_range(0..count))].1 += 1;
-            parts
-        };
+        let tables = (0..4).map(|_| SplitSpec::random(rng, count, listeners.len()));
         Spec {
+            tables: tables.collect(),
             listeners,
             tracks,
-            tables: (0..4).map(|_| table(rng)).collect(),
-            by_client: rng.random_ratio(1, 3).then_some((28, 120)),
             mode,
             pool: (pool.to_vec(), ports),
             no_backend: *[NoBackend::Drop, NoBackend::Reset, NoBackend::Unreachable]

@@ -56,14 +56,11 @@ fn shard(number: usize) -> Result<()> {
 /// Verdicts that a trial does not meet: those of contention (`unpinned_contended`, `nat_unfinished`), for one
 /// CPU runs; those of faults (`inconsistent`: a table without its entry; `unwritable`: a frame without room
 /// in front); and `no_return_path`, for which another client of a flow must have taken the one's cell among
-/// [`LEARNED_HOPS`](splitter_ebpf::abi::LEARNED_HOPS), and the trial has few clients. No flow of a trial is cut by
-/// the operator (`flow_cut`, `flow_cut_onward`).
-const UNMET: [&str; 7] = [
+/// [`LEARNED_HOPS`](splitter_ebpf::abi::LEARNED_HOPS), and the trial has few clients.
+const UNMET: [&str; 5] = [
     "inconsistent",
     "no_return_path",
     "unpinned_contended",
     "unwritable",
     "nat_unfinished",
-    "flow_cut",
-    "flow_cut_onward",
 ];

@@ -225,6 +225,28 @@ fn through_a_tunnel_the_rst_goes_the_way_of_the_flows_packets() -> Result<()> {
 }
 
 #[test]
+fn through_a_tunnel_the_rst_has_the_outer_source_of_the_flows_packets() -> Result<()> {
+    for family in 0..2 {
+        let mut cut = Cut::new(Mode::Ipip, family, TCP)?;
+        // The flow label of IPv6, and the outer addresses.
+        let places = [vec![26..34], vec![14..18, 22..54]];
+        let outer = |frame: &[u8]| -> Vec<u8> {
+            let parts = places[family].iter().map(|place| &frame[place.clone()]);
+            parts.collect::<Vec<_>>().concat()
+        };
+        for port in 40_000..40_016 {
+            cut.request.from.set_port(port);
+            cut.rig.forget_flows();
+            let sent = cut.rig.run(&cut.request.frame())?.packet;
+            cut.again()?;
+            let rst = cut.rig.run(&cut.request.frame())?.packet;
+            assert_eq!(outer(&rst), outer(&sent), "port {port}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn udp_is_told_that_the_port_is_unreachable() -> Result<()> {
     for mode in [Mode::Dnat, Mode::FullNat, Mode::DsrL2, Mode::Ipip] {
         for family in 0..2 {

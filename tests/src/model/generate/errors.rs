@@ -3,7 +3,6 @@
 use std::net::{IpAddr, SocketAddr};
 
 use rand::Rng as _;
-use splitter_ebpf::abi::BUCKET_FLOWS;
 use splitter_ebpf::wire::{ICMP, ICMPV6};
 
 use super::super::Model;
@@ -69,9 +68,7 @@ impl Generator {
 
     /// What an error may be about: a packet of a flow as one of its ends, or who is on its way, sees it.
     fn quoted(&mut self, model: &Model) -> Draft {
-        let slot = self.rng.random_range(0..1024 * BUCKET_FLOWS);
-        let found = model.room.any(slot);
-        match (found, self.rng.random_range(0..100)) {
+        match (self.flow(model), self.rng.random_range(0..100)) {
             (Some(((client, listener), _)), 0..40) => {
                 let listener = model.services.listeners[&listener];
                 self.draft(listener.at, client, listener.protocol)
