@@ -529,5 +529,6 @@ mod faults;
 mod import;
 mod modes;
 mod policy;
+mod previews;
 mod ramps;
 mod steps;
