@@ -61,7 +61,8 @@ pub fn take_out(
             } else {
                 steer_anew(&before, service);
             }
-            let answer = service.spec.no_backend.name();
+            let families = service.spec.families_of_listeners();
+            let instead = ways::instead_of(service, track, &families);
             for text in ways::drain_warnings(&before.spec, track) {
                 draft.warn(name, text);
             }
@@ -72,8 +73,7 @@ pub fn take_out(
             draft.warn(
                 name,
                 format!(
-                    "no track is left that takes new flows: they get `noBackend: {answer}` until one is ready; pinned \
-                     flows go on"
+                    "no track with weight is left that takes new flows: {instead} until one is ready; pinned flows go on"
                 ),
             );
             Ok(())
@@ -85,9 +85,10 @@ pub fn take_out(
                 .drained_backends
                 .insert((backend.address, backend.port.unwrap_or(0)), record);
             if let Some(track) = left {
+                let instead = ways::instead_of(service, &track, &[backend.family()].into());
                 draft.warn(
                     name,
-                    format!("track {track} has no other backend of this family: its new flows there find nobody; pinned flows go on"),
+                    format!("track {track} has no other backend of this family for new flows: {instead}; pinned flows go on"),
                 );
             }
             Ok(())

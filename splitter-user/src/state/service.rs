@@ -161,6 +161,28 @@ pub enum Out {
     Quarantined,
 }
 
+impl Out {
+    /// The verb that does it.
+    #[must_use]
+    pub const fn verb(self) -> &'static str {
+        match self {
+            Self::Draining => "drain",
+            Self::Maint => "maint",
+            Self::Quarantined => "quarantine",
+        }
+    }
+
+    /// What a track or a backend is then.
+    #[must_use]
+    pub const fn state(self) -> &'static str {
+        match self {
+            Self::Draining => "draining",
+            Self::Maint => "in maint",
+            Self::Quarantined => "quarantined",
+        }
+    }
+}
+
 /// What took a track or a backend out: a drain, `maint` or `quarantine`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drain {
