@@ -5,7 +5,9 @@ mod difference;
 mod drain;
 mod import;
 mod leave;
+mod place;
 mod ramp;
+mod repeat;
 mod service;
 mod shift;
 mod undo;
@@ -20,7 +22,7 @@ use drain::Wish;
 
 use apply::Reach;
 pub use difference::difference;
-pub use drain::find_backend;
+pub use place::find_backend;
 pub use ramp::step_of;
 pub use ways::warnings;
 

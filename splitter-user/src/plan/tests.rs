@@ -11,6 +11,7 @@ use crate::model::Weight;
 mod anchors;
 mod difference;
 mod out;
+mod repeats;
 mod words;
 
 const NOW: u64 = 1_000_000;
