@@ -3,6 +3,7 @@
 mod apply;
 mod difference;
 mod drain;
+mod endpoints;
 mod import;
 mod leave;
 mod place;

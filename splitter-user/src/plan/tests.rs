@@ -10,6 +10,7 @@ use crate::model::Weight;
 
 mod anchors;
 mod difference;
+mod endpoints;
 mod out;
 mod repeats;
 mod words;
