@@ -155,15 +155,15 @@ pub fn plan(
     };
     for name in concerned {
         let before = world.services.get(&name);
-        let after = plan.next.services.get_mut(&name);
+        let mut after = plan.next.services.get_mut(&name);
+        if let Some(after) = &mut after {
+            after.drop_idle_anchor();
+        }
         match (before, after) {
             // It brings its generations along.
             (None, Some(_)) if secret.is_some() => plan.touched.push(name.clone()),
             (before, Some(after)) if before != Some(&*after) => {
                 after.generation = before.map_or(1, |before| before.generation + 1);
-                if before.is_none_or(|before| !before.split.same_as(&after.split)) {
-                    after.split_since = after.generation;
-                }
                 if let Some(before) = before {
                     after.warm_up(before, now);
                 }
@@ -172,7 +172,8 @@ pub fn plan(
             (Some(_), None) => plan.deleted.push(name.clone()),
             _ => {}
         }
-        let notes = warnings.remove(&name).unwrap_or_default();
+        let mut notes = warnings.remove(&name).unwrap_or_default();
+        notes.extend(ramp::ended(before, plan.next.services.get(&name)));
         plan.changes
             .push(change(&name, before, plan.next.services.get(&name), notes));
     }

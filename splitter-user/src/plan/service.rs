@@ -23,7 +23,7 @@ pub fn create(spec: Service) -> Result<ServiceState, ApiError> {
         },
         spec,
         generation: 0,
-        split_since: 0,
+        split_since: 1,
         numbers,
         drained_tracks: BTreeMap::new(),
         drained_backends: BTreeMap::new(),
@@ -83,19 +83,16 @@ pub fn number_tracks(
 /// Recomputes the split of a service whose weights, drains or affinity changed. What was in force
 /// before becomes what undo goes back to, if the split is another one.
 pub fn resplit(before: &ServiceState, after: &mut ServiceState) -> Result<(), ApiError> {
-    // A ramp goes on if its next step leads to the same goal.
-    let goes_on = after.ramp.is_some() && desires_alike(before, after);
+    // A ramp goes on if its next step leads to the same goal, and somebody serves every slot until then.
+    let goes_on =
+        after.ramp.is_some() && desires_alike(before, after) && serves_slots(before, after);
     if !goes_on {
         after.ramp = None;
     }
-    // Where nobody took new flows before, for all tracks with weight are out, nobody has to now: the slots
-    // follow the weights, and their tracks' tables stay empty.
-    let weighed = match after.shares() {
-        Err(_) if before.shares().is_err() => ServiceState {
-            drained_tracks: BTreeMap::new(),
-            ..after.clone()
-        },
-        _ => after.clone(),
+    // Where nobody took new flows before, nobody has to now.
+    let weighed = match before.shares() {
+        Err(_) => weighed(after),
+        Ok(_) => after.clone(),
     };
     let shares = weighed
         .shares()
@@ -122,6 +119,26 @@ pub fn resplit(before: &ServiceState, after: &mut ServiceState) -> Result<(), Ap
     after.split = split;
     forget_numbers(after);
     Ok(())
+}
+
+/// The service as its slots go by: where all tracks with weight are out, the slots follow the weights all the
+/// same, and those tracks' tables stay empty.
+pub fn weighed(service: &ServiceState) -> ServiceState {
+    let mut weighed = service.clone();
+    if weighed.shares().is_err() {
+        weighed.drained_tracks.clear();
+    }
+    weighed
+}
+
+/// Whether each track that has slots is still there, with backends for every listener.
+fn serves_slots(before: &ServiceState, after: &ServiceState) -> bool {
+    let owners = before.numbers.keys();
+    let mut owners = owners.filter(|track| before.slots_of(track) > 0);
+    owners.all(|track| {
+        let track = after.spec.track(track);
+        track.is_some_and(|track| after.spec.families_without_backend(track).is_empty())
+    })
 }
 
 /// Whether both desire the same parts for the same tracks.

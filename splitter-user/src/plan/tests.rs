@@ -12,6 +12,7 @@ mod anchors;
 mod difference;
 mod endpoints;
 mod out;
+mod ramp_ends;
 mod repeats;
 mod words;
 

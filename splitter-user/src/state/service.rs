@@ -279,8 +279,18 @@ impl ServiceState {
         self.anchors.first()
     }
 
-    /// Makes the split of `before` the newest anchor. The oldest one goes when there are too many.
+    /// Makes the split of `before` the newest anchor, for the generation after it makes another one. The
+    /// oldest anchor goes when there are too many.
     pub fn remember(&mut self, before: &Self) {
+        self.split_since = before.generation + 1;
+        if let Some(newest) = self.anchors.first_mut()
+            && newest.split.same_as(&before.split)
+        {
+            // A ramp from there has not taken a step yet.
+            newest.generation = before.generation;
+            newest.split = before.split.clone();
+            return;
+        }
         for anchor in &mut self.anchors {
             anchor.split.table = UNPLACED;
         }
@@ -290,7 +300,7 @@ impl ServiceState {
             split: before.split.clone(),
             // Of a ramp that is on its way, what it has come to.
             weights: match &before.ramp {
-                Some(_) => before.weights_of_slots(),
+                Some(_) => before.standing_weights(),
                 None => before.weights(),
             },
             routes: before.spec.routes.clone(),
@@ -299,6 +309,17 @@ impl ServiceState {
         };
         self.anchors.insert(0, newest);
         self.anchors.truncate(ANCHORS);
+    }
+
+    /// An anchor of the very split that stays in force is none: a ramp has ended before its first step.
+    pub fn drop_idle_anchor(&mut self) {
+        if self.ramp.is_none()
+            && let Some(newest) = self.anchors.first()
+            && newest.split.same_as(&self.split)
+        {
+            self.split_since = newest.since;
+            self.anchors.remove(0);
+        }
     }
 
     /// What has become of the split of a generation.
