@@ -104,7 +104,7 @@ pub fn plan(
             to_generation,
             existing,
         } => {
-            undo::undo(&mut draft, target, *to_generation)?;
+            undo::undo(&mut draft, target, *to_generation, now)?;
             leave::leave(&mut draft, target, *existing, now)?;
         }
         Command::Drain {

@@ -14,6 +14,7 @@ mod endpoints;
 mod out;
 mod ramp_ends;
 mod repeats;
+mod undo_out;
 mod words;
 
 const NOW: u64 = 1_000_000;

@@ -205,6 +205,21 @@ pub struct Drain {
 }
 
 impl Drain {
+    /// The same, begun at `now` with as much time as it had.
+    #[must_use]
+    pub fn anew(&self, now: u64) -> Self {
+        let deadline = match self.deadline {
+            u64::MAX => u64::MAX,
+            deadline => now.saturating_add(deadline.saturating_sub(self.since)),
+        };
+        Self {
+            since: now,
+            deadline,
+            unpinned_before: 0,
+            ..self.clone()
+        }
+    }
+
     /// What is to be done to the flows that it is about: none if they are kept for good.
     #[must_use]
     pub fn closing(&self) -> Option<Closing> {
