@@ -14,6 +14,7 @@ mod endpoints;
 mod out;
 mod ramp_ends;
 mod repeats;
+mod travel;
 mod undo_out;
 mod words;
 

@@ -45,14 +45,9 @@ impl Split {
     #[must_use]
     pub fn same_as(&self, other: &Self) -> bool {
         // The salt in the affinity is what was written; the one beside it is what counts.
-        let covers = |split: &Self| {
-            let affinity = &split.affinity;
-            let prefixes = (affinity.prefix_v4, affinity.prefix_v6);
-            (affinity.key, affinity.backend, prefixes)
-        };
         self.slots == other.slots
             && self.salt == other.salt
-            && covers(self) == covers(other)
+            && self.affinity.covers_like(&other.affinity)
             && self.steering.same_for_clients(&other.steering)
     }
 
