@@ -1,7 +1,7 @@
 //! apply and delete.
 
 use super::endpoints::still_out;
-use super::service::{create, renumber, resplit};
+use super::service::{create, keeps_an_anchor, renumber, resplit};
 use super::{Draft, ways};
 use crate::api::types::ApiError;
 use crate::diagnostic::Diagnostics;
@@ -107,6 +107,7 @@ pub(super) fn update(
     after.drained_backends = still_out(before, &spec);
     after.spec = spec;
     resplit(before, &mut after)?;
+    keeps_an_anchor(before, &after, &forgotten)?;
     Ok((after, forgotten))
 }
 

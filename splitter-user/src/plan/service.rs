@@ -10,7 +10,7 @@ use crate::table::split::allocate;
 
 /// A service that is new.
 pub fn create(spec: Service) -> Result<ServiceState, ApiError> {
-    let numbers = number_tracks(&spec, &BTreeMap::new(), Anchored::Nothing)?;
+    let numbers = number_tracks(&spec, &BTreeMap::new())?;
     let placeholder = crate::table::split::Slots::from_bytes(&[0; crate::table::split::SLOTS])
         .map_err(|error| ApiError::internal(error.to_string()))?;
     let mut service = ServiceState {
@@ -40,21 +40,11 @@ pub fn create(spec: Service) -> Result<ServiceState, ApiError> {
     Ok(service)
 }
 
-/// Whether tracks that are gone keep numbers for undo.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Anchored {
-    /// There is nothing to go back to.
-    Nothing,
-    /// There is.
-    Something,
-}
-
 /// Numbers for the tracks of `spec`: those they have, and for new ones numbers that neither a track
 /// of the split in force nor one of an anchor has.
 pub fn number_tracks(
     spec: &Service,
     taken: &BTreeMap<String, u8>,
-    anchored: Anchored,
 ) -> Result<BTreeMap<String, u8>, ApiError> {
     let mut numbers = taken.clone();
     for track in &spec.tracks {
@@ -65,14 +55,9 @@ pub fn number_tracks(
         let free = (0..limit).find(|number| !numbers.values().any(|used| used == number));
         let free = free.ok_or_else(|| {
             ApiError::refused(format!(
-                "service {}: no number is left for track `{}`: {MAX_TRACKS} are in use by tracks in force{}; remove \
+                "service {}: no number is left for track `{}`: {MAX_TRACKS} are in use by tracks in force; remove \
                  tracks in one change and add new ones in the next",
-                spec.name,
-                track.name,
-                match anchored {
-                    Anchored::Something => " and by those that undo goes back to",
-                    Anchored::Nothing => "",
-                },
+                spec.name, track.name,
             ))
         })?;
         numbers.insert(track.name.clone(), free);
@@ -150,28 +135,48 @@ fn desires_alike(one: &ServiceState, other: &ServiceState) -> bool {
     weighted(one) == weighted(other) && one.drained() == other.drained()
 }
 
-/// Numbers for the tracks of `spec`. If none is left, the oldest anchors are forgotten until one is;
-/// the newest stays, so that undo never loses what it goes back to. Gives the generations that were
-/// forgotten.
+/// Numbers for the tracks of `spec`. If none is left, the oldest anchors are forgotten until one is. Gives the
+/// generations that were forgotten.
 pub fn renumber(after: &mut ServiceState, spec: &Service) -> Result<Vec<u64>, ApiError> {
     let mut forgotten = Vec::new();
     loop {
-        let anchored = match after.anchor() {
-            Some(_) => Anchored::Something,
-            None => Anchored::Nothing,
-        };
-        match number_tracks(spec, &after.numbers, anchored) {
+        match number_tracks(spec, &after.numbers) {
             Ok(numbers) => {
                 after.numbers = numbers;
                 return Ok(forgotten);
             }
-            Err(error) if after.anchors.len() <= 1 => return Err(error),
-            Err(_) => {
-                forgotten.extend(after.anchors.pop().map(|anchor| anchor.generation));
+            Err(error) => {
+                let oldest = after.anchors.pop().ok_or(error)?;
+                forgotten.push(oldest.generation);
                 forget_numbers(after);
             }
         }
     }
+}
+
+/// Refuses to forget everything that undo could go back to, if a change makes nothing new to go back to.
+pub fn keeps_an_anchor(
+    before: &ServiceState,
+    after: &ServiceState,
+    forgotten: &[u64],
+) -> Result<(), ApiError> {
+    if forgotten.is_empty() || after.anchor().is_some() {
+        return Ok(());
+    }
+    let name = &after.spec.name;
+    let tracks = after.spec.tracks.iter().map(|track| track.name.as_str());
+    let new: Vec<String> = tracks
+        .filter(|track| !before.numbers.contains_key(*track))
+        .map(|track| format!("`{track}`"))
+        .collect();
+    let generations: Vec<String> = forgotten.iter().map(u64::to_string).collect();
+    Err(ApiError::refused(format!(
+        "service {name}: no number of {MAX_TRACKS} is left for track {}, but for those of what undo goes back to (generation \
+         {}), and this change makes nothing else to go back to: give it weight in the same change, or change the weights \
+         first with `splitterctl set-weight {name} ...`",
+        new.join(", "),
+        generations.join(", ")
+    )))
 }
 
 /// Drops the numbers of tracks that neither the spec nor any slot needs.

@@ -11,6 +11,7 @@ use crate::model::Weight;
 mod anchors;
 mod difference;
 mod endpoints;
+mod numbers;
 mod out;
 mod ramp_ends;
 mod repeats;
