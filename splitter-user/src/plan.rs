@@ -298,20 +298,34 @@ pub fn check_generation(
             Target::Release(release) => world.of_release(release).map(str::to_owned).collect(),
         },
     };
-    for name in names {
-        // A service that is not there is at generation 0.
-        let found = world
-            .services
-            .get(&name)
-            .map_or(0, |service| service.generation);
-        if found != expected {
-            return Err(ApiError::conflict(format!(
-                "service {name} is at generation {found}, not {expected}: somebody changed it; look at it with \
-                 `splitterctl get services {name}` and decide anew"
-            )));
-        }
+    // A service that is not there is at generation 0.
+    let found = |name: &String| {
+        let service = world.services.get(name);
+        service.map_or(0, |service| service.generation)
+    };
+    let Some(first) = names.first().map(found) else {
+        return Ok(());
+    };
+    if names.iter().any(|name| found(name) != first) {
+        let mut at: Vec<String> = names
+            .iter()
+            .map(|name| format!("{name} is at {}", found(name)))
+            .collect();
+        at.sort();
+        return Err(ApiError::refused(format!(
+            "--expect-generation {expected} is one number, and each service counts its own generations ({}): change them one \
+             by one, or leave --expect-generation out",
+            at.join(", ")
+        )));
     }
-    Ok(())
+    if first == expected {
+        return Ok(());
+    }
+    let name = &names[0];
+    Err(ApiError::conflict(format!(
+        "service {name} is at generation {first}, not {expected}: somebody changed it; look at it with \
+         `splitterctl get services {name}` and decide anew"
+    )))
 }
 
 /// What one service's change looks like from outside.

@@ -14,6 +14,7 @@ mod endpoints;
 mod numbers;
 mod out;
 mod ramp_ends;
+mod releases;
 mod repeats;
 mod travel;
 mod undo_out;

@@ -23,13 +23,43 @@ pub fn undo(
              services one by one, or leave --to-generation out"
         )));
     }
-    for name in draft.targets(target)? {
-        let before = draft.service(&name)?.clone();
-        if let Some(anchor) = choose(&before, to_generation)? {
-            go_back(draft, &before, anchor, now)?;
+    let Target::Release(release) = target else {
+        for name in draft.targets(target)? {
+            let before = draft.service(&name)?.clone();
+            if let Some(anchor) = choose(&before, to_generation)? {
+                go_back(draft, &before, anchor, now)?;
+            }
         }
+        return Ok(());
+    };
+    let names = draft.targets(target)?;
+    let mut went = false;
+    for name in &names {
+        let before = draft.service(name)?.clone();
+        let Some(anchor) = before.anchor() else {
+            draft.warn(
+                name,
+                "there is nothing to undo here: its split has not changed since it was made",
+            );
+            continue;
+        };
+        went = true;
+        draft.warn(
+            name,
+            format!(
+                "it goes back to generation {}, the split before its own last change",
+                generations(anchor)
+            ),
+        );
+        go_back(draft, &before, anchor, now)?;
     }
-    Ok(())
+    if went {
+        return Ok(());
+    }
+    Err(ApiError::refused(format!(
+        "release/{release}: there is nothing to undo; the splits of {} have not changed since they were made",
+        names.join(", ")
+    )))
 }
 
 /// The split to go back to; none if it is in force.
