@@ -3,9 +3,12 @@
 mod apply;
 mod difference;
 mod drain;
+mod endpoints;
 mod import;
 mod leave;
+mod place;
 mod ramp;
+mod repeat;
 mod service;
 mod shift;
 mod undo;
@@ -20,7 +23,7 @@ use drain::Wish;
 
 use apply::Reach;
 pub use difference::difference;
-pub use drain::find_backend;
+pub use place::find_backend;
 pub use ramp::step_of;
 pub use ways::warnings;
 
@@ -101,7 +104,7 @@ pub fn plan(
             to_generation,
             existing,
         } => {
-            undo::undo(&mut draft, target, *to_generation)?;
+            undo::undo(&mut draft, target, *to_generation, now)?;
             leave::leave(&mut draft, target, *existing, now)?;
         }
         Command::Drain {
@@ -152,15 +155,15 @@ pub fn plan(
     };
     for name in concerned {
         let before = world.services.get(&name);
-        let after = plan.next.services.get_mut(&name);
+        let mut after = plan.next.services.get_mut(&name);
+        if let Some(after) = &mut after {
+            after.drop_idle_anchor();
+        }
         match (before, after) {
             // It brings its generations along.
             (None, Some(_)) if secret.is_some() => plan.touched.push(name.clone()),
             (before, Some(after)) if before != Some(&*after) => {
                 after.generation = before.map_or(1, |before| before.generation + 1);
-                if before.is_none_or(|before| !before.split.same_as(&after.split)) {
-                    after.split_since = after.generation;
-                }
                 if let Some(before) = before {
                     after.warm_up(before, now);
                 }
@@ -169,7 +172,8 @@ pub fn plan(
             (Some(_), None) => plan.deleted.push(name.clone()),
             _ => {}
         }
-        let notes = warnings.remove(&name).unwrap_or_default();
+        let mut notes = warnings.remove(&name).unwrap_or_default();
+        notes.extend(ramp::ended(before, plan.next.services.get(&name)));
         plan.changes
             .push(change(&name, before, plan.next.services.get(&name), notes));
     }
@@ -294,20 +298,34 @@ pub fn check_generation(
             Target::Release(release) => world.of_release(release).map(str::to_owned).collect(),
         },
     };
-    for name in names {
-        // A service that is not there is at generation 0.
-        let found = world
-            .services
-            .get(&name)
-            .map_or(0, |service| service.generation);
-        if found != expected {
-            return Err(ApiError::conflict(format!(
-                "service {name} is at generation {found}, not {expected}: somebody changed it; look at it with \
-                 `splitterctl get services {name}` and decide anew"
-            )));
-        }
+    // A service that is not there is at generation 0.
+    let found = |name: &String| {
+        let service = world.services.get(name);
+        service.map_or(0, |service| service.generation)
+    };
+    let Some(first) = names.first().map(found) else {
+        return Ok(());
+    };
+    if names.iter().any(|name| found(name) != first) {
+        let mut at: Vec<String> = names
+            .iter()
+            .map(|name| format!("{name} is at {}", found(name)))
+            .collect();
+        at.sort();
+        return Err(ApiError::refused(format!(
+            "--expect-generation {expected} is one number, and each service counts its own generations ({}): change them one \
+             by one, or leave --expect-generation out",
+            at.join(", ")
+        )));
     }
-    Ok(())
+    if first == expected {
+        return Ok(());
+    }
+    let name = &names[0];
+    Err(ApiError::conflict(format!(
+        "service {name} is at generation {first}, not {expected}: somebody changed it; look at it with \
+         `splitterctl get services {name}` and decide anew"
+    )))
 }
 
 /// What one service's change looks like from outside.

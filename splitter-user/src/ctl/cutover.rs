@@ -7,7 +7,8 @@ use crate::api::types::{Command, Existing, Target};
 #[command(after_help = "\
 Examples:
   splitterctl cutover web --to green --reason 'release 1.9.0'
-  splitterctl cutover release/shop --to green --expect-generation 42
+  splitterctl cutover web --to green --expect-generation 42
+  splitterctl cutover release/shop --to green --dry-run
 
 Pinned flows stay where they are until they end. `undo` goes back.
 --existing reset: flows that are pinned to tracks left without new flows are reset, evenly over the service's

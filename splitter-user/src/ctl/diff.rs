@@ -60,7 +60,7 @@ impl View for DiffView {
 /// web (generation 42): would be changed
 ///   ~ spec.tracks.blue.weight: 75% -> 95%
 ///   runtime: spec.tracks.green.weight: 5% -> 25% since it was applied from /etc/web.yaml
-///   runtime: track blue is drained
+///   runtime: track blue takes no new flows
 /// ```
 fn describe(diff: &ServiceDiff, paint: Paint) -> String {
     let what = match diff.action {
@@ -88,7 +88,7 @@ fn describe(diff: &ServiceDiff, paint: Paint) -> String {
         );
     }
     for drained in &diff.drained {
-        text += &format!("  runtime: {drained} is drained\n");
+        text += &format!("  runtime: {drained} takes no new flows\n");
     }
     text
 }

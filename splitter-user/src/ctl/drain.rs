@@ -24,6 +24,7 @@ Examples:
   splitterctl drain web '[2001:db8:2::11]:80' --reason 'new disk'
 
 A drained track keeps its desired weight; `ready` gives it back. The other tracks share its new flows in proportion.
+Given again while it drains, it changes nothing but what --timeout, --on-timeout and --spread ask for: --wait alone waits.
 --wait: exit code 0 once it is proven that no flow is left, 4 at the deadline with flows left that go on (keep), 3 when
 somebody ended the drain or removed what is drained.
 --on-timeout reset: both ends of each flow that is left are told by a RST. resteer: its pin is freed, and its next packet is

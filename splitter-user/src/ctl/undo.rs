@@ -12,7 +12,9 @@ Examples:
   splitterctl undo web --existing reset --reason 'it corrupts orders'
 
 The same clients get the same tracks as before, with today's backends. It is a new generation; a second undo toggles back.
-Drains of tracks are part of a split: one that was begun since then ends, one that held then holds again.
+Tracks that are out are part of a split: what took one out since then ends if the split gives it new flows, and the answer says so;
+a drain that held then begins anew with the time that it had.
+A release: each service goes back to the split before its own last change, which the answer names; those without any are left out.
 --existing reset: flows that are pinned to tracks left without new flows are reset, evenly over the service's
 drain.closeSpread (none: at once); both ends are told.")]
 pub struct Args {

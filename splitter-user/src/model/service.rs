@@ -46,6 +46,15 @@ pub struct Affinity {
     pub salt: Option<String>,
 }
 
+impl Affinity {
+    /// Whether both hash the same of a client, whatever salt is written.
+    #[must_use]
+    pub fn covers_like(&self, other: &Self) -> bool {
+        let covered = |one: &Self| (one.key, one.backend, one.prefix_v4, one.prefix_v6);
+        covered(self) == covered(other)
+    }
+}
+
 impl Default for Affinity {
     fn default() -> Self {
         Self {

@@ -1,6 +1,7 @@
 //! apply and delete.
 
-use super::service::{create, renumber, resplit};
+use super::endpoints::still_out;
+use super::service::{create, keeps_an_anchor, renumber, resplit};
 use super::{Draft, ways};
 use crate::api::types::ApiError;
 use crate::diagnostic::Diagnostics;
@@ -103,17 +104,10 @@ pub(super) fn update(
     after
         .drained_tracks
         .retain(|track, _| spec.track(track).is_some());
-    let written: Vec<_> = spec
-        .tracks
-        .iter()
-        .flat_map(|track| &track.backends)
-        .map(|backend| (backend.address, backend.port.unwrap_or(0)))
-        .collect();
-    after
-        .drained_backends
-        .retain(|backend, _| written.contains(backend));
+    after.drained_backends = still_out(before, &spec);
     after.spec = spec;
     resplit(before, &mut after)?;
+    keeps_an_anchor(before, &after, &forgotten)?;
     Ok((after, forgotten))
 }
 

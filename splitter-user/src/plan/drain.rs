@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use super::place::{Place, backend_key};
+use super::repeat::{Repeated, repeated};
 use super::service::resplit;
-use super::{Draft, known, ways};
+use super::{Draft, ways};
 use crate::api::types::{ApiError, DrainTarget};
 use crate::model::{Backend, OnTimeout};
 use crate::state::{Drain, Out, ServiceState, Steering};
@@ -19,7 +21,8 @@ pub struct Wish {
     pub spread: Option<Duration>,
 }
 
-fn millis(time: Duration) -> u64 {
+/// A time as records have it.
+pub fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -33,9 +36,43 @@ pub fn take_out(
     now: u64,
 ) -> Result<(), ApiError> {
     let service = draft.service(name)?;
+    let target = Place::of(service, what)?;
+    if let Some(there) = target.record(service).filter(|there| there.out == out) {
+        let Repeated { record, changed } = repeated(there, wish, now);
+        target.put(service, record);
+        if !changed.is_empty() {
+            let said = format!(
+                "{target} is {} already: {}",
+                out.state(),
+                changed.join(", ")
+            );
+            draft.warn(name, said);
+        }
+        return Ok(());
+    }
+    let record = begun(service, out, wish, now);
+    match target {
+        Place::Track(track) => take_out_track(draft, name, track, record),
+        Place::Backend(backend) => {
+            let left = others_left(service, &backend);
+            Place::Backend(backend.clone()).put(service, record);
+            if let Some(track) = left {
+                let instead = ways::instead_of(service, &track, &[backend.family()].into());
+                draft.warn(
+                    name,
+                    format!("track {track} has no other backend of this family for new flows: {instead}; pinned flows go on"),
+                );
+            }
+            Ok(())
+        }
+    }
+}
+
+/// The record of what begins at `now`.
+fn begun(service: &ServiceState, out: Out, wish: Wish, now: u64) -> Drain {
     let policy = &service.spec.drain;
     let timeout = wish.timeout.unwrap_or(policy.timeout);
-    let record = Drain {
+    Drain {
         since: now,
         deadline: match out {
             Out::Draining => now.saturating_add(millis(timeout)),
@@ -48,61 +85,53 @@ pub fn take_out(
         },
         spread: millis(wish.spread.unwrap_or(policy.close_spread)),
         unpinned_before: 0,
-    };
-    match what {
-        DrainTarget::Track(track) => {
-            check_track(service, track)?;
-            service.stop_ramp();
-            let before = service.clone();
-            service.drained_tracks.insert(track.clone(), record);
-            let open = service.shares().is_ok();
-            if open {
-                resplit(&before, service)?;
-            } else {
-                steer_anew(&before, service);
-            }
-            let answer = service.spec.no_backend.name();
-            for text in ways::drain_warnings(&before.spec, track) {
-                draft.warn(name, text);
-            }
-            if open {
-                return Ok(());
-            }
-            // Nobody is left to take its slots: it keeps them, and its new flows find no backend.
-            draft.warn(
-                name,
-                format!(
-                    "no track is left that takes new flows: they get `noBackend: {answer}` until one is ready; pinned \
-                     flows go on"
-                ),
-            );
-            Ok(())
-        }
-        DrainTarget::Backend { address, port } => {
-            let backend = find_backend(service, *address, *port)?;
-            let left = others_left(service, &backend);
-            service
-                .drained_backends
-                .insert((backend.address, backend.port.unwrap_or(0)), record);
-            if let Some(track) = left {
-                draft.warn(
-                    name,
-                    format!("track {track} has no other backend of this family: its new flows there find nobody; pinned flows go on"),
-                );
-            }
-            Ok(())
-        }
     }
+}
+
+fn take_out_track(
+    draft: &mut Draft<'_>,
+    name: &str,
+    track: &str,
+    record: Drain,
+) -> Result<(), ApiError> {
+    let service = draft.service(name)?;
+    let before = service.clone();
+    service.drained_tracks.insert(track.to_owned(), record);
+    service.stop_ramp();
+    let open = service.shares().is_ok();
+    if open {
+        resplit(&before, service)?;
+    } else {
+        steer_anew(&before, service);
+    }
+    let families = service.spec.families_of_listeners();
+    let instead = ways::instead_of(service, track, &families);
+    for text in ways::drain_warnings(&before.spec, track) {
+        draft.warn(name, text);
+    }
+    if !open {
+        // Nobody is left to take its slots: it keeps them.
+        draft.warn(
+            name,
+            format!(
+                "no track with weight is left that takes new flows: {instead} until one is ready; pinned flows go on"
+            ),
+        );
+    }
+    Ok(())
 }
 
 /// Ends a drain, `maint` or `quarantine`.
 pub fn ready(draft: &mut Draft<'_>, name: &str, what: &DrainTarget) -> Result<(), ApiError> {
     let service = draft.service(name)?;
-    match what {
-        DrainTarget::Track(track) => {
-            check_track(service, track)?;
-            service.stop_ramp();
+    match Place::of(service, what)? {
+        Place::Track(track) => {
+            if !service.drained_tracks.contains_key(track) {
+                return Ok(());
+            }
             let before = service.clone();
+            // It is out still, and so keeps the weight that is desired.
+            service.stop_ramp();
             service.drained_tracks.remove(track);
             if service.shares().is_err() && !service.drained_tracks.is_empty() {
                 // Its weight is 0, and those that have any are out still.
@@ -111,11 +140,8 @@ pub fn ready(draft: &mut Draft<'_>, name: &str, what: &DrainTarget) -> Result<()
             }
             resplit(&before, service)
         }
-        DrainTarget::Backend { address, port } => {
-            let backend = find_backend(service, *address, *port)?;
-            service
-                .drained_backends
-                .remove(&(backend.address, backend.port.unwrap_or(0)));
+        Place::Backend(backend) => {
+            service.drained_backends.remove(&backend_key(&backend));
             Ok(())
         }
     }
@@ -129,75 +155,6 @@ fn steer_anew(before: &ServiceState, after: &mut ServiceState) {
         after.remember(before);
     }
     after.split = split;
-}
-
-fn check_track(service: &ServiceState, track: &str) -> Result<(), ApiError> {
-    if service.spec.track(track).is_some() {
-        return Ok(());
-    }
-    let names: Vec<&str> = service
-        .spec
-        .tracks
-        .iter()
-        .map(|track| track.name.as_str())
-        .collect();
-    Err(ApiError::not_found(format!(
-        "service {} has no track `{track}`; {}",
-        service.spec.name,
-        known("its tracks", &names)
-    )))
-}
-
-/// The backend that answers at this address and port, with the port as it is written.
-pub fn find_backend(
-    service: &ServiceState,
-    address: std::net::IpAddr,
-    port: u16,
-) -> Result<Backend, ApiError> {
-    let listens = |port: u16| {
-        service
-            .spec
-            .listeners
-            .iter()
-            .any(|listener| listener.port == port)
-    };
-    let mut backends = service.spec.tracks.iter().flat_map(|track| &track.backends);
-    backends
-        .find(|backend| {
-            backend.address == address
-                && backend
-                    .port
-                    .map_or_else(|| listens(port), |own| own == port)
-        })
-        .cloned()
-        .ok_or_else(|| {
-            let names: Vec<String> = service
-                .spec
-                .tracks
-                .iter()
-                .flat_map(|track| &track.backends)
-                .flat_map(|backend| {
-                    let ports: Vec<u16> = match backend.port {
-                        Some(port) => vec![port],
-                        None => service
-                            .spec
-                            .listeners
-                            .iter()
-                            .map(|listener| listener.port)
-                            .collect(),
-                    };
-                    ports
-                        .into_iter()
-                        .map(|port| std::net::SocketAddr::new(backend.address, port).to_string())
-                })
-                .collect();
-            ApiError::not_found(format!(
-                "service {} has no backend {}; {}",
-                service.spec.name,
-                std::net::SocketAddr::new(address, port),
-                known("its backends", &names)
-            ))
-        })
 }
 
 /// The name of the backend's track if it is the last there, of its family, that takes new flows.

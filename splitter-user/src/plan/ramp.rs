@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Plan;
-use super::service::forget_numbers;
+use super::service::{forget_numbers, weighed};
 use crate::api::types::ApiError;
 use crate::model::Weight;
 use crate::share::apportion;
@@ -28,10 +28,44 @@ impl ServiceState {
         names.into_iter().cloned().zip(weights).collect()
     }
 
+    /// The weights that are desired if its ramp ends where it stands: tracks that are out keep theirs, the
+    /// others share the rest as they share the slots. Where those that have slots would be left without
+    /// any weight, all have what their slots come to.
+    #[must_use]
+    pub fn standing_weights(&self) -> Vec<(String, Weight)> {
+        let desired = self.weights();
+        let is_out = |name: &str| self.drained_tracks.contains_key(name);
+        let kept = desired.iter().filter(|(name, _)| is_out(name));
+        let kept: u32 = kept.map(|(_, weight)| weight.millis()).sum();
+        let open = desired.iter().map(|(name, _)| match is_out(name) {
+            true => 0,
+            false => u64::from(self.slots_of(name)),
+        });
+        let slots: Vec<u64> = open.collect();
+        let owners = slots.iter().filter(|slots| **slots > 0).count();
+        if owners == 0 {
+            return desired;
+        }
+        let rest = Weight::FULL.millis().saturating_sub(kept);
+        let least = Weight::LEAST.millis();
+        if usize::try_from(rest / least).is_ok_and(|room| room < owners) {
+            return self.weights_of_slots();
+        }
+        let shared = apportion(rest, least, &slots);
+        let standing = desired.into_iter().zip(shared);
+        standing
+            .map(|((name, weight), millis)| match is_out(&name) {
+                true => (name, weight),
+                false => (name, Weight::from_millis(millis).unwrap_or_default()),
+            })
+            .collect()
+    }
+
     /// Ends a ramp where it stands: what is in force is what is desired.
     pub fn stop_ramp(&mut self) {
-        if self.ramp.take().is_some() {
-            let weights = self.weights_of_slots();
+        if self.ramp.is_some() {
+            let weights = self.standing_weights();
+            self.ramp = None;
             self.spec = self.spec.clone().with_weights(&weights);
         }
     }
@@ -68,7 +102,8 @@ impl ServiceState {
         let refused = |error: &dyn std::fmt::Display| {
             ApiError::internal(format!("service {}: {error}", self.spec.name))
         };
-        let shares = self.shares().map_err(|error| refused(&error))?;
+        let weighed = weighed(self);
+        let shares = weighed.shares().map_err(|error| refused(&error))?;
         let counts = target_counts(&shares).map_err(|error| refused(&error))?;
         let mut goal = [0; crate::model::MAX_TRACKS];
         for (share, count) in shares.iter().zip(counts) {
@@ -120,6 +155,26 @@ impl ServiceState {
         forget_numbers(&mut after);
         Ok(Some(after))
     }
+}
+
+/// Says that a change ends a ramp that was under way, and what is desired from now on.
+pub fn ended(before: Option<&ServiceState>, after: Option<&ServiceState>) -> Option<String> {
+    let (before, after) = (before?, after?);
+    before.ramp.as_ref()?;
+    if before.ramp == after.ramp {
+        return None;
+    }
+    Some(format!(
+        "this ends the ramp, which had come to {}; desired from now on: {}",
+        listed(&before.weights_of_slots()),
+        listed(&after.weights())
+    ))
+}
+
+/// `blue 95%, green 5%`.
+fn listed(weights: &[(String, Weight)]) -> String {
+    let one = |(track, weight): &(String, Weight)| format!("{track} {weight}%");
+    weights.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// What the ramps of all services come to once `passed` more of their time has passed. No generation is

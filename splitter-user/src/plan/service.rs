@@ -10,7 +10,7 @@ use crate::table::split::allocate;
 
 /// A service that is new.
 pub fn create(spec: Service) -> Result<ServiceState, ApiError> {
-    let numbers = number_tracks(&spec, &BTreeMap::new(), Anchored::Nothing)?;
+    let numbers = number_tracks(&spec, &BTreeMap::new())?;
     let placeholder = crate::table::split::Slots::from_bytes(&[0; crate::table::split::SLOTS])
         .map_err(|error| ApiError::internal(error.to_string()))?;
     let mut service = ServiceState {
@@ -23,7 +23,7 @@ pub fn create(spec: Service) -> Result<ServiceState, ApiError> {
         },
         spec,
         generation: 0,
-        split_since: 0,
+        split_since: 1,
         numbers,
         drained_tracks: BTreeMap::new(),
         drained_backends: BTreeMap::new(),
@@ -40,21 +40,11 @@ pub fn create(spec: Service) -> Result<ServiceState, ApiError> {
     Ok(service)
 }
 
-/// Whether tracks that are gone keep numbers for undo.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Anchored {
-    /// There is nothing to go back to.
-    Nothing,
-    /// There is.
-    Something,
-}
-
 /// Numbers for the tracks of `spec`: those they have, and for new ones numbers that neither a track
 /// of the split in force nor one of an anchor has.
 pub fn number_tracks(
     spec: &Service,
     taken: &BTreeMap<String, u8>,
-    anchored: Anchored,
 ) -> Result<BTreeMap<String, u8>, ApiError> {
     let mut numbers = taken.clone();
     for track in &spec.tracks {
@@ -65,14 +55,9 @@ pub fn number_tracks(
         let free = (0..limit).find(|number| !numbers.values().any(|used| used == number));
         let free = free.ok_or_else(|| {
             ApiError::refused(format!(
-                "service {}: no number is left for track `{}`: {MAX_TRACKS} are in use by tracks in force{}; remove \
+                "service {}: no number is left for track `{}`: {MAX_TRACKS} are in use by tracks in force; remove \
                  tracks in one change and add new ones in the next",
-                spec.name,
-                track.name,
-                match anchored {
-                    Anchored::Something => " and by those that undo goes back to",
-                    Anchored::Nothing => "",
-                },
+                spec.name, track.name,
             ))
         })?;
         numbers.insert(track.name.clone(), free);
@@ -83,19 +68,16 @@ pub fn number_tracks(
 /// Recomputes the split of a service whose weights, drains or affinity changed. What was in force
 /// before becomes what undo goes back to, if the split is another one.
 pub fn resplit(before: &ServiceState, after: &mut ServiceState) -> Result<(), ApiError> {
-    // A ramp goes on if its next step leads to the same goal.
-    let goes_on = after.ramp.is_some() && desires_alike(before, after);
+    // A ramp goes on if its next step leads to the same goal, and somebody serves every slot until then.
+    let goes_on =
+        after.ramp.is_some() && desires_alike(before, after) && serves_slots(before, after);
     if !goes_on {
         after.ramp = None;
     }
-    // Where nobody took new flows before, for all tracks with weight are out, nobody has to now: the slots
-    // follow the weights, and their tracks' tables stay empty.
-    let weighed = match after.shares() {
-        Err(_) if before.shares().is_err() => ServiceState {
-            drained_tracks: BTreeMap::new(),
-            ..after.clone()
-        },
-        _ => after.clone(),
+    // Where nobody took new flows before, nobody has to now.
+    let weighed = match before.shares() {
+        Err(_) => weighed(after),
+        Ok(_) => after.clone(),
     };
     let shares = weighed
         .shares()
@@ -124,6 +106,26 @@ pub fn resplit(before: &ServiceState, after: &mut ServiceState) -> Result<(), Ap
     Ok(())
 }
 
+/// The service as its slots go by: where all tracks with weight are out, the slots follow the weights all the
+/// same, and those tracks' tables stay empty.
+pub fn weighed(service: &ServiceState) -> ServiceState {
+    let mut weighed = service.clone();
+    if weighed.shares().is_err() {
+        weighed.drained_tracks.clear();
+    }
+    weighed
+}
+
+/// Whether each track that has slots is still there, with backends for every listener.
+fn serves_slots(before: &ServiceState, after: &ServiceState) -> bool {
+    let owners = before.numbers.keys();
+    let mut owners = owners.filter(|track| before.slots_of(track) > 0);
+    owners.all(|track| {
+        let track = after.spec.track(track);
+        track.is_some_and(|track| after.spec.families_without_backend(track).is_empty())
+    })
+}
+
 /// Whether both desire the same parts for the same tracks.
 fn desires_alike(one: &ServiceState, other: &ServiceState) -> bool {
     let weighted = |service: &ServiceState| -> BTreeMap<String, Weight> {
@@ -133,28 +135,48 @@ fn desires_alike(one: &ServiceState, other: &ServiceState) -> bool {
     weighted(one) == weighted(other) && one.drained() == other.drained()
 }
 
-/// Numbers for the tracks of `spec`. If none is left, the oldest anchors are forgotten until one is;
-/// the newest stays, so that undo never loses what it goes back to. Gives the generations that were
-/// forgotten.
+/// Numbers for the tracks of `spec`. If none is left, the oldest anchors are forgotten until one is. Gives the
+/// generations that were forgotten.
 pub fn renumber(after: &mut ServiceState, spec: &Service) -> Result<Vec<u64>, ApiError> {
     let mut forgotten = Vec::new();
     loop {
-        let anchored = match after.anchor() {
-            Some(_) => Anchored::Something,
-            None => Anchored::Nothing,
-        };
-        match number_tracks(spec, &after.numbers, anchored) {
+        match number_tracks(spec, &after.numbers) {
             Ok(numbers) => {
                 after.numbers = numbers;
                 return Ok(forgotten);
             }
-            Err(error) if after.anchors.len() <= 1 => return Err(error),
-            Err(_) => {
-                forgotten.extend(after.anchors.pop().map(|anchor| anchor.generation));
+            Err(error) => {
+                let oldest = after.anchors.pop().ok_or(error)?;
+                forgotten.push(oldest.generation);
                 forget_numbers(after);
             }
         }
     }
+}
+
+/// Refuses to forget everything that undo could go back to, if a change makes nothing new to go back to.
+pub fn keeps_an_anchor(
+    before: &ServiceState,
+    after: &ServiceState,
+    forgotten: &[u64],
+) -> Result<(), ApiError> {
+    if forgotten.is_empty() || after.anchor().is_some() {
+        return Ok(());
+    }
+    let name = &after.spec.name;
+    let tracks = after.spec.tracks.iter().map(|track| track.name.as_str());
+    let new: Vec<String> = tracks
+        .filter(|track| !before.numbers.contains_key(*track))
+        .map(|track| format!("`{track}`"))
+        .collect();
+    let generations: Vec<String> = forgotten.iter().map(u64::to_string).collect();
+    Err(ApiError::refused(format!(
+        "service {name}: no number of {MAX_TRACKS} is left for track {}, but for those of what undo goes back to (generation \
+         {}), and this change makes nothing else to go back to: give it weight in the same change, or change the weights \
+         first with `splitterctl set-weight {name} ...`",
+        new.join(", "),
+        generations.join(", ")
+    )))
 }
 
 /// Drops the numbers of tracks that neither the spec nor any slot needs.

@@ -8,7 +8,7 @@ use super::service::resplit;
 use crate::api::types::{ApiError, Target};
 use crate::model::{Weight, show_time};
 use crate::share::{self, ShareError, parse_assignment};
-use crate::state::ServiceState;
+use crate::state::{Out, ServiceState};
 
 /// How long a ramp may take.
 const RAMPS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 3_600);
@@ -43,9 +43,10 @@ pub fn set_weight(
 pub fn cutover(draft: &mut Draft<'_>, target: &Target, to: &str) -> Result<(), ApiError> {
     for name in draft.targets(target)? {
         let service = draft.service(&name)?;
-        if service.drained_tracks.contains_key(to) {
+        if let Some(drain) = service.drained_tracks.get(to) {
             return Err(ApiError::refused(format!(
-                "service {name}: track `{to}` is draining and takes no new flows; `splitterctl ready {name} {to}` first"
+                "service {name}: track `{to}` is {} and takes no new flows; `splitterctl ready {name} {to}` first",
+                drain.out.state()
             )));
         }
         reweigh(draft, &name, None, |weights| share::cutover(weights, to))?;
@@ -70,13 +71,13 @@ fn reweigh(
     if let Some(duration) = ramp {
         service.begin_ramp(&before, duration);
     }
-    let drained: Vec<String> = weights
-        .iter()
-        .filter(|(track, weight)| !weight.is_zero() && service.drained_tracks.contains_key(track))
-        .map(|(track, _)| track.clone())
+    let weighted = weights.iter().filter(|(_, weight)| !weight.is_zero());
+    let out: Vec<(&String, Out)> = weighted
+        .filter_map(|(track, _)| Some((track, service.drained_tracks.get(track)?.out)))
         .collect();
-    for track in drained {
-        draft.warn(name, format!("track {track} is draining: it takes no new flows until `splitterctl ready {name} {track}`"));
+    for (track, out) in out {
+        let state = out.state();
+        draft.warn(name, format!("track {track} is {state}: it takes no new flows until `splitterctl ready {name} {track}`"));
     }
     Ok(())
 }

@@ -10,7 +10,15 @@ use crate::model::Weight;
 
 mod anchors;
 mod difference;
+mod endpoints;
+mod numbers;
 mod out;
+mod ramp_ends;
+mod releases;
+mod repeats;
+mod travel;
+mod undo_out;
+mod words;
 
 const NOW: u64 = 1_000_000;
 

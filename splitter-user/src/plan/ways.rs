@@ -1,8 +1,11 @@
 //! What an operator should know of routes, fallback and preview, though nothing is wrong with them.
 
+use std::collections::BTreeSet;
+
 use ipnet::IpNet;
 
-use crate::model::Service;
+use crate::model::{Family, Service, Track};
+use crate::state::ServiceState;
 use crate::table::route::shadows;
 
 /// Networks of routes that nobody can match, for earlier routes take all their clients.
@@ -31,6 +34,34 @@ fn name(spec: &Service, index: usize) -> String {
         route.track,
         reason.collect::<String>()
     )
+}
+
+/// Who takes new flows of these families that a track has nobody for: the fallback, if it is another track, is
+/// not out and has backends that take them; else `noBackend`.
+pub fn instead_of(service: &ServiceState, track: &str, families: &BTreeSet<Family>) -> String {
+    let spec = &service.spec;
+    let takes = |fallback: &&Track| {
+        let mut families = families.iter();
+        families.all(|family| {
+            let mut backends = fallback.backends.iter();
+            backends.any(|backend| {
+                backend.family() == *family
+                    && service.takes_new_flows(backend.address, backend.port)
+            })
+        })
+    };
+    let fallback = spec
+        .fallback
+        .as_deref()
+        .filter(|fallback| *fallback != track);
+    let fallback = fallback.filter(|fallback| !service.drained_tracks.contains_key(*fallback));
+    match fallback
+        .and_then(|fallback| spec.track(fallback))
+        .filter(takes)
+    {
+        Some(fallback) => format!("the fallback, track {}, takes them", fallback.name),
+        None => format!("they get `noBackend: {}`", spec.no_backend.name()),
+    }
 }
 
 /// What changes for flows that are led to a track otherwise than by its weight, when it drains.

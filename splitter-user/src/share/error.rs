@@ -126,12 +126,12 @@ fn nobody(drained: &[String], open: &[String]) -> String {
     match (drained, open) {
         ([], _) => "all weights are 0: give one a weight".to_owned(),
         (_, []) => format!(
-            "{} would all be drained: make one ready first (splitterctl ready)",
+            "{} would all be out: make one ready first (splitterctl ready)",
             joined(drained)
         ),
         _ => format!(
-            "{} drained and {} at 0%: first shift weight to one of those (splitterctl \
-             set-weight), or make a drained one ready (splitterctl ready)",
+            "{} out and {} at 0%: first shift weight to one of those (splitterctl \
+             set-weight), or make one that is out ready (splitterctl ready)",
             joined(drained),
             joined(open)
         ),

@@ -126,7 +126,7 @@ fn a_drained_track_has_no_part_and_the_others_keep_their_proportion() {
 fn somebody_must_take_new_flows() {
     let error = effective(&weights(TWO), &names(&["blue", "green"])).unwrap_err();
     let text = error.to_string();
-    assert!(text.contains("nothing would take new flows: blue, green would all be drained"));
+    assert!(text.contains("nothing would take new flows: blue, green would all be out"));
     assert!(text.contains("splitterctl ready"), "{text}");
     let text = effective(&weights(FRESH), &names(&["blue"]))
         .unwrap_err()

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ANCHORS, Anchor, Drain, ServiceState, Split, Steering, UNPLACED};
+use super::{ANCHORS, Anchor, Drain, Ramp, ServiceState, Split, Steering, UNPLACED};
 use crate::model::{Affinity, MAX_TRACKS, Route, Service, Weight};
-use crate::table::split::Slots;
+use crate::table::split::{SLOTS, Slots};
 
 /// The kind of the document.
 const KIND: &str = "HostState";
@@ -40,6 +40,9 @@ struct Portable {
     drained_tracks: BTreeMap<String, Drain>,
     #[serde(default)]
     drained_backends: Vec<(IpAddr, u16, Drain)>,
+    /// It goes on where it stood.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ramp: Option<Ramp>,
     #[serde(default)]
     anchors: Vec<PortableAnchor>,
     /// The resource, as `apply` takes it.
@@ -218,6 +221,7 @@ impl Portable {
             drained_backends: drained
                 .map(|((address, port), drain)| (*address, *port, drain.clone()))
                 .collect(),
+            ramp: service.ramp.clone(),
             anchors: anchors.collect(),
             resource,
         })
@@ -226,6 +230,7 @@ impl Portable {
     fn state(self, spec: Service) -> Result<ServiceState, String> {
         self.check_numbers(&spec)?;
         self.check_generations()?;
+        self.check_ramp()?;
         let anchors = self.anchors.into_iter().map(|anchor| {
             Ok(Anchor {
                 since: anchor.since,
@@ -257,7 +262,7 @@ impl Portable {
                 "its split has other routes or another fallback than its resource".to_owned(),
             );
         }
-        if split.salt != spec.salt() || split.affinity != spec.affinity {
+        if split.salt != spec.salt() || !split.affinity.covers_like(&spec.affinity) {
             return Err("its split has another affinity or salt than its resource".to_owned());
         }
         let drained = self.drained_backends.into_iter();
@@ -276,7 +281,7 @@ impl Portable {
             closings: BTreeMap::new(),
             // Its backends have served for long.
             warming: BTreeMap::new(),
-            ramp: None,
+            ramp: self.ramp,
         })
     }
 
@@ -294,6 +299,29 @@ impl Portable {
             Some(track) => Err(format!("track `{}` has no number", track.name)),
             None => Ok(()),
         }
+    }
+
+    /// A ramp begins with all slots, at tracks that have a number, and is not over.
+    fn check_ramp(&self) -> Result<(), String> {
+        let Some(ramp) = &self.ramp else {
+            return Ok(());
+        };
+        let numbered = |number: u8| self.numbers.values().any(|known| *known == number);
+        let mut owned = (0_u8..).zip(ramp.start).filter(|(_, slots)| *slots > 0);
+        let all = ramp
+            .start
+            .iter()
+            .map(|slots| u64::from(*slots))
+            .sum::<u64>();
+        if u64::try_from(SLOTS) != Ok(all) || !owned.all(|(number, _)| numbered(number)) {
+            return Err(format!(
+                "its ramp begins with {all} slots, not with {SLOTS} of tracks that it has"
+            ));
+        }
+        if ramp.done_ms >= ramp.duration_ms {
+            return Err("its ramp is over and should not be there".to_owned());
+        }
+        Ok(())
     }
 
     /// Generations count down from the one in force, without overlap.

@@ -45,14 +45,9 @@ impl Split {
     #[must_use]
     pub fn same_as(&self, other: &Self) -> bool {
         // The salt in the affinity is what was written; the one beside it is what counts.
-        let covers = |split: &Self| {
-            let affinity = &split.affinity;
-            let prefixes = (affinity.prefix_v4, affinity.prefix_v6);
-            (affinity.key, affinity.backend, prefixes)
-        };
         self.slots == other.slots
             && self.salt == other.salt
-            && covers(self) == covers(other)
+            && self.affinity.covers_like(&other.affinity)
             && self.steering.same_for_clients(&other.steering)
     }
 
@@ -161,6 +156,28 @@ pub enum Out {
     Quarantined,
 }
 
+impl Out {
+    /// The verb that does it.
+    #[must_use]
+    pub const fn verb(self) -> &'static str {
+        match self {
+            Self::Draining => "drain",
+            Self::Maint => "maint",
+            Self::Quarantined => "quarantine",
+        }
+    }
+
+    /// What a track or a backend is then.
+    #[must_use]
+    pub const fn state(self) -> &'static str {
+        match self {
+            Self::Draining => "draining",
+            Self::Maint => "in maint",
+            Self::Quarantined => "quarantined",
+        }
+    }
+}
+
 /// What took a track or a backend out: a drain, `maint` or `quarantine`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drain {
@@ -183,6 +200,21 @@ pub struct Drain {
 }
 
 impl Drain {
+    /// The same, begun at `now` with as much time as it had.
+    #[must_use]
+    pub fn anew(&self, now: u64) -> Self {
+        let deadline = match self.deadline {
+            u64::MAX => u64::MAX,
+            deadline => now.saturating_add(deadline.saturating_sub(self.since)),
+        };
+        Self {
+            since: now,
+            deadline,
+            unpinned_before: 0,
+            ..self.clone()
+        }
+    }
+
     /// What is to be done to the flows that it is about: none if they are kept for good.
     #[must_use]
     pub fn closing(&self) -> Option<Closing> {
@@ -257,8 +289,18 @@ impl ServiceState {
         self.anchors.first()
     }
 
-    /// Makes the split of `before` the newest anchor. The oldest one goes when there are too many.
+    /// Makes the split of `before` the newest anchor, for the generation after it makes another one. The
+    /// oldest anchor goes when there are too many.
     pub fn remember(&mut self, before: &Self) {
+        self.split_since = before.generation + 1;
+        if let Some(newest) = self.anchors.first_mut()
+            && newest.split.same_as(&before.split)
+        {
+            // A ramp from there has not taken a step yet.
+            newest.generation = before.generation;
+            newest.split = before.split.clone();
+            return;
+        }
         for anchor in &mut self.anchors {
             anchor.split.table = UNPLACED;
         }
@@ -268,7 +310,7 @@ impl ServiceState {
             split: before.split.clone(),
             // Of a ramp that is on its way, what it has come to.
             weights: match &before.ramp {
-                Some(_) => before.weights_of_slots(),
+                Some(_) => before.standing_weights(),
                 None => before.weights(),
             },
             routes: before.spec.routes.clone(),
@@ -277,6 +319,17 @@ impl ServiceState {
         };
         self.anchors.insert(0, newest);
         self.anchors.truncate(ANCHORS);
+    }
+
+    /// An anchor of the very split that stays in force is none: a ramp has ended before its first step.
+    pub fn drop_idle_anchor(&mut self) {
+        if self.ramp.is_none()
+            && let Some(newest) = self.anchors.first()
+            && newest.split.same_as(&self.split)
+        {
+            self.split_since = newest.since;
+            self.anchors.remove(0);
+        }
     }
 
     /// What has become of the split of a generation.

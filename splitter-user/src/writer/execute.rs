@@ -11,7 +11,7 @@ use super::{Writer, now_ms, record, sync};
 use crate::api::types::{Actor, ApiError, Change, ChangeRequest, ErrorCode};
 use crate::dataplane::{DataPlane, PlaneError};
 use crate::plan::{Plan, check_generation, plan};
-use crate::state::{IdState, ServiceState, UNPLACED, World};
+use crate::state::{IdState, ServiceState, Split, UNPLACED, World};
 use crate::store::{Audit, Prepared, StoreError};
 
 /// A flip that is ready to be made.
@@ -139,12 +139,11 @@ impl<D: DataPlane + 'static> Writer<D> {
             let Some(id) = plan.next.service_ids.get(name) else {
                 continue;
             };
-            let Some(after) = plan.next.services.get_mut(name) else {
+            let after = plan.next.services.get(name);
+            let placed = after.is_some_and(|after| self.holds(id, &after.split, &plan.next));
+            let Some(after) = plan.next.services.get_mut(name).filter(|_| !placed) else {
                 continue;
             };
-            if after.split.table != UNPLACED {
-                continue;
-            }
             let mut busy = [false; TABLES];
             let held = before.map(|b| b.split.table).into_iter().chain(
                 before
@@ -175,6 +174,17 @@ impl<D: DataPlane + 'static> Writer<D> {
             }
         }
         Ok(())
+    }
+
+    /// Whether a split's table holds it as it has to be now: the number of its preview's listener may have been
+    /// given to another one since it was written.
+    fn holds(&self, service: u16, split: &Split, next: &World) -> bool {
+        if split.table == UNPLACED {
+            return false;
+        }
+        let wanted = split.header(&self.secret, &next.listener_ids);
+        let held = self.plane.tables().read_split(service, split.table);
+        held.is_ok_and(|(header, _)| header == wanted)
     }
 
     /// Whether anything changes that packets must see at once: a split, or a listener's owner.

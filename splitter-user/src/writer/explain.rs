@@ -225,9 +225,14 @@ impl<D: DataPlane + 'static> Writer<D> {
                     "it is the preview of {name}, which leads to track {track}"
                 ));
             }
-            (Cause::Preview, None) => why.push(format!(
-                "it is the preview of {name}, whose track is draining: nobody serves it"
-            )),
+            (Cause::Preview, None) => {
+                let preview = service.spec.preview.as_ref();
+                let out = preview.and_then(|preview| service.drained_tracks.get(&preview.track));
+                let state = out.map_or("out", |drain| drain.out.state());
+                why.push(format!(
+                    "it is the preview of {name}, whose track is {state}: nobody serves it"
+                ));
+            }
             (Cause::Route, Some(track)) => {
                 let route = route_of(service, client);
                 let number = route.map_or_else(String::new, |(n, _)| format!(" {}", n + 1));
@@ -250,13 +255,15 @@ impl<D: DataPlane + 'static> Writer<D> {
                 ));
             }
         }
-        let waiting = service.spec.routes.iter().filter(|route| {
-            route.matches(client) && service.drained_tracks.contains_key(&route.track)
+        let matching = service.spec.routes.iter();
+        let matching = matching.filter(|route| route.matches(client));
+        let waiting = matching.filter_map(|route| {
+            Some((&route.track, service.drained_tracks.get(&route.track)?.out))
         });
-        why.extend(waiting.map(|route| {
+        why.extend(waiting.map(|(track, out)| {
             format!(
-                "a route to track {} matches too, but that is draining",
-                route.track
+                "a route to track {track} matches too, but that is {}",
+                out.state()
             )
         }));
         why

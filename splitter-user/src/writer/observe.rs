@@ -325,15 +325,15 @@ impl<D: DataPlane + 'static> Writer<D> {
             };
             let before = self.world.services.get(name);
             for (track, drain) in &mut service.drained_tracks {
-                if before.is_none_or(|before| before.drained_tracks.get(track) != Some(drain)) {
+                let was = before.and_then(|before| before.drained_tracks.get(track));
+                if was.is_none_or(|was| was.since != drain.since) {
                     let ids = self.backends_of(name, &DrainTarget::Track(track.clone()));
                     drain.unpinned_before = self.unpinned_a_minute_ago(&ids);
                 }
             }
             for ((address, port), drain) in &mut service.drained_backends {
-                if before.is_none_or(|before| {
-                    before.drained_backends.get(&(*address, *port)) != Some(drain)
-                }) {
+                let was = before.and_then(|before| before.drained_backends.get(&(*address, *port)));
+                if was.is_none_or(|was| was.since != drain.since) {
                     let ids = self.backends_of(
                         name,
                         &DrainTarget::Backend {

@@ -541,6 +541,7 @@ mod import;
 mod modes;
 mod observed;
 mod policy;
+mod previews;
 mod ramps;
 mod removed;
 mod steps;

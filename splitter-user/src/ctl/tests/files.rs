@@ -18,7 +18,7 @@ web (generation 42): would be changed
   ~ spec.tracks.blue.weight: 75% -> 95%
   runtime: spec.tracks.blue.weight: 95% -> 75% since it was applied from /etc/web.yaml
   runtime: spec.tracks.green.weight: 5% -> 25% since it was applied from /etc/web.yaml
-  runtime: track blue is drained
+  runtime: track blue takes no new flows
 ";
     for verb in ["diff", "apply --diff"] {
         let ran = ctl(&running.socket, &format!("{verb} -f {}", file.display())).await;

@@ -163,15 +163,12 @@ impl Model {
             Step::Undo => return self.undo(),
             Step::Drain(track) => {
                 self.drained.insert(*track);
-                // Its deadline begins anew.
-                self.generation += 1;
             }
             Step::Ready(track) => {
                 self.drained.remove(track);
             }
             Step::DrainBackend(backend) => {
                 self.drained_backends.insert(*backend);
-                self.generation += 1;
             }
             Step::ReadyBackend(backend) => {
                 self.drained_backends.remove(backend);
