@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use super::changing::{self, Changing};
 use super::format::{self, Detail, Paint, View};
 use super::{ABORTED, DONE, Failure, Outcome, Session, TIMED_OUT};
-use crate::api::types::{ChangeReply, Command, DrainState, DrainTarget, DrainView, ErrorCode};
+use crate::api::types::{ChangeReply, Command, DrainState, DrainTarget, DrainView};
 use crate::model::OnTimeout;
 
 /// How long one question waits for the end of the drain; progress is said as often.
@@ -120,7 +120,7 @@ async fn until_over(
                     said = progress;
                 }
             }
-            Err(error) if error.code == ErrorCode::Unreachable && answered.elapsed() < AWAY => {
+            Err(error) if error.code.may_pass() && answered.elapsed() < AWAY => {
                 tokio::time::sleep(LONG_POLL).await;
             }
             Err(error) => return Err(error.into()),

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use super::changing::{self, Changing};
 use super::format::{self, percent_of_slots};
 use super::{ABORTED, DONE, Failure, Outcome, Session};
-use crate::api::types::{ChangeReply, Command, ErrorCode, RampView, Target};
+use crate::api::types::{ChangeReply, Command, RampView, Target};
 
 /// How often a ramp is looked at; progress is said as often.
 const LOOK: Duration = Duration::from_secs(1);
@@ -83,8 +83,7 @@ async fn until_there(session: &mut Session<'_, '_>, reply: &ChangeReply) -> Resu
                         said = progress;
                     }
                 }
-                Err(error) if error.code == ErrorCode::Unreachable && answered.elapsed() < AWAY => {
-                }
+                Err(error) if error.code.may_pass() && answered.elapsed() < AWAY => {}
                 Err(error) => return Err(error.into()),
             }
             tokio::time::sleep(LOOK).await;
