@@ -14,6 +14,7 @@ mod peers;
 mod reply;
 mod routes;
 mod socket;
+mod text;
 
 use std::io;
 use std::os::unix::fs::MetadataExt;

@@ -269,7 +269,7 @@ impl Agent for Daemon {
     }
 
     fn refused(&self, denied: Denied) {
-        self.writer.tell(Request::Refused(Box::new(denied)));
+        self.writer.refused(denied);
     }
 
     async fn detach(&self, actor: Actor) -> Result<(), ApiError> {
