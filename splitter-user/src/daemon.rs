@@ -262,6 +262,8 @@ async fn serve(
         hops: outputs.hops,
         stop: stop.clone(),
         detach: Arc::clone(&detach),
+        names: names::Names::default(),
+        work: agent::Work::default(),
     });
     resources::apply_all(&agent, &config.resources).await;
     let metrics = tokio::spawn(serve_metrics(sockets.metrics, writer.clone(), stop.clone()));
