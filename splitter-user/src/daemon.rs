@@ -33,6 +33,9 @@ use crate::writer::{Handle, Request};
 /// How long the start waits for next hops of backends that are known already.
 const HOPS_WAIT: Duration = Duration::from_secs(2);
 
+/// How long the end waits for threads that wait for others.
+const END_WAIT: Duration = Duration::from_secs(1);
+
 /// From one look at the pins to the next.
 const PINS_PERIOD: Duration = Duration::from_secs(1);
 
@@ -108,7 +111,10 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
         .enable_all()
         .build()
         .map_err(io("start threads"))?;
-    runtime.block_on(live(config, claim, sockets))
+    let outcome = runtime.block_on(live(config, claim, sockets));
+    // A look-up of a user's name may hang for as long as the network likes.
+    runtime.shutdown_timeout(END_WAIT);
+    outcome
 }
 
 async fn live(config: Config, claim: start::Claim, sockets: Bound) -> Result<(), DaemonError> {
@@ -257,25 +263,28 @@ async fn serve(
         hops: outputs.hops,
         stop: stop.clone(),
         detach: Arc::clone(&detach),
+        names: names::Names::default(),
+        work: agent::Work::default(),
     });
     resources::apply_all(&agent, &config.resources).await;
-    let metrics = tokio::spawn(telemetry::serve(
-        sockets.metrics,
-        writer.clone(),
-        stop.clone(),
-    ));
+    let metrics = tokio::spawn(serve_metrics(sockets.metrics, writer.clone(), stop.clone()));
     if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
         tracing::warn!(%error, "cannot tell systemd that the agent is ready");
     }
     tracing::info!(socket = %config.socket.display(), interfaces = ?config.interfaces, "ready");
     let served = server::serve(agent, sockets.api, sockets.roles, stop.clone()).await;
     stop.cancel();
-    // It ends with the token; its own failure has cost metrics alone.
-    if let Ok(Err(error)) = metrics.await {
-        tracing::warn!(%error, "metrics ended");
-    }
+    // Nobody waits for scrapes: the end, and a detach, must not depend on whoever reaches that address.
+    metrics.abort();
     served.map_err(io("serve the API"))?;
     Ok(detach.load(Ordering::SeqCst))
+}
+
+/// Serves metrics; a failure costs metrics alone.
+async fn serve_metrics(listener: TcpListener, writer: Handle, stop: CancellationToken) {
+    if let Err(error) = telemetry::serve(listener, writer, stop).await {
+        tracing::warn!(%error, "metrics ended");
+    }
 }
 
 /// Looks now and then whether the pins are there. Where their file system was taken away, the directory that the agent

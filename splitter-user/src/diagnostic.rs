@@ -1,7 +1,7 @@
 //! What is wrong with a text that a person wrote, and where: the value, what is allowed, the fix.
 //!
 //! Configuration and resources are read to the end and report everything they find: a `Report`
-//! collects, [`Diagnostics`] is what the reader returns.
+//! collects, [`Diagnostics`] is what the reader returns. However much is wrong, what is kept of it is bounded.
 
 mod render;
 mod suggest;
@@ -9,6 +9,11 @@ mod suggest;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use suggest::{closest, list};
+
+/// Most things that are wrong with a text and told one by one; more are counted.
+const MOST: usize = 100;
+/// Longest message, path or fix, in characters.
+const LONGEST: usize = 1_000;
 
 /// A stretch of one line of a text. Lines and columns count from 1, in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,7 +33,7 @@ pub struct Diagnostic {
     pub origin: String,
     /// Where it stands, if that is known.
     pub at: Option<Position>,
-    /// The line it stands on, as it was written.
+    /// The line it stands on as it was written, or the stretch of a long one around it.
     pub source_line: Option<String>,
     /// The path of the field, such as `spec.tracks[0].weight`; empty for the text as a whole.
     pub path: String,
@@ -56,6 +61,7 @@ pub(crate) struct Report<'t> {
     origin: String,
     lines: Vec<&'t str>,
     found: Vec<Diagnostic>,
+    more: usize,
 }
 
 impl<'t> Report<'t> {
@@ -64,6 +70,7 @@ impl<'t> Report<'t> {
             origin: origin.to_owned(),
             lines: text.lines().collect(),
             found: Vec::new(),
+            more: 0,
         }
     }
 
@@ -75,23 +82,28 @@ impl<'t> Report<'t> {
         message: impl Into<String>,
         fix: impl Into<String>,
     ) {
+        if self.found.len() == MOST {
+            self.more += 1;
+            return;
+        }
         let at = at.into();
-        let source_line = at
-            .and_then(|at| self.lines.get(at.line.checked_sub(1)?))
-            .map(|line| (*line).to_owned());
+        let source_line = at.and_then(|at| {
+            let line = self.lines.get(at.line.checked_sub(1)?)?;
+            Some(render::stretch(line, at).collect())
+        });
         self.found.push(Diagnostic {
             origin: self.origin.clone(),
             at,
             source_line,
-            path: path.into(),
-            message: message.into(),
-            fix: fix.into(),
+            path: cropped(path.into()),
+            message: cropped(message.into()),
+            fix: cropped(fix.into()),
         });
     }
 
     /// How many things are wrong so far: tells a reader whether a part of the text was good.
     pub(crate) fn len(&self) -> usize {
-        self.found.len()
+        self.found.len() + self.more
     }
 
     /// Gives the value if nothing is wrong, else everything that is, in the order of the text.
@@ -103,7 +115,25 @@ impl<'t> Report<'t> {
             Some(at) => (at.line, at.column),
             None => (usize::MAX, 0),
         });
+        if self.more > 0 {
+            self.found.push(Diagnostic {
+                origin: self.origin,
+                at: None,
+                source_line: None,
+                path: String::new(),
+                message: format!("{} more are wrong: the first {MOST} are listed", self.more),
+                fix: "mend those first".to_owned(),
+            });
+        }
         Err(Diagnostics(self.found))
+    }
+}
+
+/// A text with its end left out if it is long.
+fn cropped(text: String) -> String {
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text,
     }
 }
 

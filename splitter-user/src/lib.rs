@@ -3,6 +3,7 @@
 pub mod api;
 pub mod backend_setup;
 pub mod config;
+mod connection;
 mod crash;
 pub mod ctl;
 pub mod daemon;

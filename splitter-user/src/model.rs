@@ -30,6 +30,9 @@ pub const MAX_TRACKS: usize = 8;
 pub const MAX_BACKENDS_PER_TRACK: usize = 1_024;
 /// Most listeners of the whole host that one backend endpoint may answer for.
 pub const MAX_LISTENERS_PER_ENDPOINT: usize = 4;
+/// Most pairs of a listener and a backend of its service on the whole host: each of them is looked at when desired state is
+/// checked.
+pub const MAX_PAIRS: usize = 1 << 18;
 /// Largest weight of a backend inside its track.
 pub const MAX_BACKEND_WEIGHT: u32 = 1_000;
 

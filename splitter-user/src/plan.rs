@@ -22,6 +22,7 @@ use crate::state::{Out, ServiceState, World};
 use drain::Wish;
 
 use apply::Reach;
+pub use apply::read;
 pub use difference::difference;
 pub use place::find_backend;
 pub use ramp::step_of;

@@ -1,5 +1,7 @@
 //! Metrics in Prometheus' text format, made anew from the writer's figures at each scrape.
 
+mod scrapes;
+
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicU64;
 
@@ -179,7 +181,7 @@ fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// Serves `/metrics` until `stop`.
+/// Serves `/metrics` until `stop`, and then for a few seconds at most.
 ///
 /// # Errors
 /// What the socket says.
@@ -188,26 +190,14 @@ pub async fn serve(
     writer: Handle,
     stop: CancellationToken,
 ) -> std::io::Result<()> {
-    use axum::http::{StatusCode, header};
-    use axum::response::IntoResponse as _;
-    let scrape = move || {
+    scrapes::serve(listener, stop, move || {
         let writer = writer.clone();
         async move {
-            let text = match writer.ask(Request::Figures).await {
+            match writer.ask(Request::Figures).await {
                 Ok(figures) => render(&figures).map_err(|error| error.to_string()),
                 Err(error) => Err(error.message),
-            };
-            match text {
-                Ok(text) => {
-                    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-                    ([(header::CONTENT_TYPE, kind)], text).into_response()
-                }
-                Err(message) => (StatusCode::SERVICE_UNAVAILABLE, message).into_response(),
             }
         }
-    };
-    let routes = axum::Router::new().route("/metrics", axum::routing::get(scrape));
-    axum::serve(listener, routes)
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .await
+    })
+    .await
 }

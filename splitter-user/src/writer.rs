@@ -33,7 +33,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::api::types::{
     Actor, ApiError, AuditFilter, AuditList, Change, ChangeRequest, Condition, DiffRequest,
-    DiffView, DrainTarget, DrainView, ExplainQuery, Explanation, FlowFilter, FlowList,
+    DiffView, DrainTarget, DrainView, ErrorCode, ExplainQuery, Explanation, FlowFilter, FlowList,
     FlowTableView, FreezeRequest, FreezeView, HistoryFilter, HistoryList, LimitsView,
     ServiceStatus, ServiceView, Which,
 };
@@ -84,8 +84,6 @@ pub enum Request {
     Audit(AuditFilter, Answer<AuditList>),
     /// Refuse changes from now on, or no longer.
     Freeze(FreezeRequest, Actor, Answer<FreezeView>),
-    /// Somebody was refused before the writer was asked.
-    Refused(Box<Refusal>),
     /// The data plane is to be removed: whether it may be, and noted.
     BeginDetach(Actor, Answer<()>),
     /// The same with slots and secret, of all services or one.
@@ -133,6 +131,7 @@ pub struct PlaneStatus {
 #[derive(Debug, Clone)]
 pub struct Handle {
     queue: SyncSender<Request>,
+    denials: policy::Denials,
 }
 
 impl Handle {
@@ -141,6 +140,11 @@ impl Handle {
         if self.queue.try_send(request).is_err() {
             tracing::warn!("the writer's queue is full: a message to it was dropped");
         }
+    }
+
+    /// Takes note of what was refused before the writer was asked: at once, and without a place in its queue.
+    pub fn refused(&self, refusal: Refusal) {
+        self.denials.add(refusal);
     }
 
     /// Sends a request that must arrive: waits while the queue is full.
@@ -159,9 +163,10 @@ impl Handle {
         self.queue
             .try_send(request(answer))
             .map_err(|error| match error {
-                TrySendError::Full(_) => ApiError::internal(format!(
-                    "the agent is busy: {QUEUE} requests wait already; try again"
-                )),
+                TrySendError::Full(_) => ApiError::new(
+                    ErrorCode::Busy,
+                    format!("the agent is busy: {QUEUE} requests wait already; try again"),
+                ),
                 TrySendError::Disconnected(_) => ApiError::internal("the agent is stopping"),
             })?;
         answered
@@ -282,13 +287,14 @@ impl<D: DataPlane + 'static> Writer<D> {
     /// If the system gives no thread.
     pub fn start(self) -> std::io::Result<(Handle, std::thread::JoinHandle<D>)> {
         let (queue, requests) = sync_channel(QUEUE);
+        let denials = self.refusals.denials();
         let thread = std::thread::Builder::new()
             .name("writer".into())
             .spawn(move || {
                 let _guard = EndOnPanic;
                 self.run(&requests)
             })?;
-        Ok((Handle { queue }, thread))
+        Ok((Handle { queue, denials }, thread))
     }
 
     /// The data plane, before the thread runs.
@@ -372,7 +378,6 @@ impl<D: DataPlane + 'static> Writer<D> {
             Request::Freeze(request, actor, answer) => {
                 drop(answer.send(self.freeze(&request, actor)))
             }
-            Request::Refused(refusal) => self.refused(*refusal),
             Request::BeginDetach(actor, answer) => drop(answer.send(self.begin_detach(actor))),
             Request::Drain(service, what, answer) => {
                 drop(answer.send(self.drain_view(&service, &what)))

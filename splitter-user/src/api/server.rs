@@ -1,19 +1,20 @@
 //! JSON over HTTP over a unix socket, for anything that implements [`Agent`].
 //!
 //! Who may connect is the socket's file mode; what a caller may ask for is its role ([`access`]). What a caller can cost is bounded:
-//! [`MAX_CONNECTIONS`] connections, [`MAX_BODY`] bytes a request, [`REQUEST_TIME`] a request, and
-//! [`IDLE_TIME`] on a connection where nothing moves.
+//! [`MAX_CONNECTIONS`] connections ([`MAX_OF_ONE`] of one user that is no admin), [`MAX_BODY`] bytes a request,
+//! [`REQUEST_TIME`] a request, and [`TURN_TIME`] for sending one or for taking its answer.
 //!
 //! Tasks: axum spawns one for each connection (at most [`MAX_CONNECTIONS`]); a changing request runs in one of its own, so that
 //! a change that has begun goes on when its caller hangs up. No channels.
 
 pub mod access;
-mod connection;
 mod description;
 mod peer;
+mod peers;
 mod reply;
 mod routes;
 mod socket;
+mod text;
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -29,21 +30,25 @@ pub use socket::{BindError, Door, bind, group_id, listen};
 
 use super::Agent;
 use crate::config::Roles;
-use connection::Peers;
+use crate::connection::serve_until;
 use peer::Peer;
+use peers::Peers;
 
-/// Connections served at once; more of them wait to be accepted.
+/// Connections of callers with a role served at once. More of admins wait; others are sent away.
 pub const MAX_CONNECTIONS: usize = 64;
+/// Those of them that only admins get.
+pub const RESERVED: usize = 16;
+/// Connections of one user that is no admin.
+pub const MAX_OF_ONE: usize = 16;
 /// Connections of callers without any role served at once, so that they leave the others their room. More are closed.
 pub const MAX_STRANGERS: usize = 4;
 /// Largest body of a request. YAML grows when it is quoted as JSON, hence more than [`MAX_YAML`].
 pub const MAX_BODY: usize = 2 * MAX_YAML;
 /// Longest time for a request, its body included.
 pub const REQUEST_TIME: Duration = Duration::from_secs(30);
-/// A connection on which nothing moves for so long is closed. Longer than any request may take.
-pub const IDLE_TIME: Duration = Duration::from_secs(60);
-/// How long requests under way may go on once the server is told to stop.
-const GRACE: Duration = Duration::from_secs(5);
+/// How long a caller may take to send a request, and to take its answer and begin the next: a connection that takes longer
+/// is closed. Longer than any request may take.
+pub const TURN_TIME: Duration = Duration::from_secs(60);
 
 /// Serves until `stop` is cancelled; then lets requests under way end (at most five seconds) and removes the socket.
 ///
@@ -55,32 +60,22 @@ pub async fn serve<A: Agent>(
     roles: Roles,
     stop: CancellationToken,
 ) -> io::Result<()> {
-    serve_patiently(agent, listener, roles, stop, IDLE_TIME).await
+    serve_with(agent, listener, roles, stop, TURN_TIME).await
 }
 
-async fn serve_patiently<A: Agent>(
+async fn serve_with<A: Agent>(
     agent: Arc<A>,
     listener: UnixListener,
     roles: Roles,
     stop: CancellationToken,
-    idle_time: Duration,
+    turn: Duration,
 ) -> io::Result<()> {
     let socket = OwnSocket::of(&listener)?;
     let router = routes::router(agent, stop.clone());
-    let peers = Peers::new(listener, roles, MAX_CONNECTIONS, idle_time);
+    let peers = Peers::new(listener, roles, turn);
     let server = axum::serve(peers, router.into_make_service_with_connect_info::<Peer>())
         .with_graceful_shutdown(stop.clone().cancelled_owned());
-    let out_of_patience = async {
-        stop.cancelled().await;
-        tokio::time::sleep(GRACE).await;
-    };
-    let result = tokio::select! {
-        result = server.into_future() => result,
-        () = out_of_patience => {
-            tracing::warn!("API requests still under way after {GRACE:?} are abandoned");
-            Ok(())
-        }
-    };
+    let result = serve_until(&stop, "API", server).await;
     socket.remove();
     result
 }
@@ -129,13 +124,13 @@ mod tests {
         let socket = directory.path().join("agent.sock");
         let listener = bind(&socket, None).unwrap();
         let stop = CancellationToken::new();
-        let idle = Duration::from_secs(1);
-        let server = tokio::spawn(serve_patiently(
+        let turn = Duration::from_secs(1);
+        let server = tokio::spawn(serve_with(
             Arc::new(Fake::default()),
             listener,
             Roles::default(),
             stop.clone(),
-            idle,
+            turn,
         ));
         let mut silent = Vec::new();
         for _ in 0..MAX_CONNECTIONS {
@@ -144,7 +139,7 @@ mod tests {
         let asked = std::time::Instant::now();
         Client::new(&socket).unwrap().status().await.unwrap();
         assert!(
-            asked.elapsed() > idle / 2,
+            asked.elapsed() > turn / 2,
             "there was room though every place was taken"
         );
         stop.cancel();

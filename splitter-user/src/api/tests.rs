@@ -313,6 +313,7 @@ async fn each_refusal_keeps_its_code_message_and_details() {
         (ErrorCode::Conflict, 409, "conflict", 6),
         (ErrorCode::Policy, 403, "policy", 7),
         (ErrorCode::Internal, 500, "internal", 1),
+        (ErrorCode::Busy, 503, "busy", 2),
     ];
     for (code, status, name, exit) in cases {
         let error = ApiError::new(code, "no").with_details(vec!["line 3".to_owned()]);
@@ -362,7 +363,7 @@ async fn malformed_requests_are_refused_and_reach_nobody() {
         "/v1/flows?servcie=web",
         "/v1/flows?source=x",
         "/v1/flows?limit=-1",
-        "/v1/flows?limit=100001",
+        "/v1/flows?limit=10001",
         "/v1/services/web/drain",
     ] {
         assert_eq!(get(&running.socket, path).await.0, 400, "{path}");
@@ -412,6 +413,101 @@ async fn an_oversized_body_is_refused() {
         origin: "lines.yaml".to_owned(),
     });
     running.client().change(&request).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_text_to_compare_is_as_long_as_one_to_apply_at_most() {
+    let running = Running::start(Fake::default());
+    let request = DiffRequest {
+        yaml: "#".repeat(MAX_YAML + 1),
+        origin: "big.yaml".to_owned(),
+        prune: false,
+    };
+    let body = serde_json::to_string(&request).unwrap();
+    let (status, answer) = post(&running.socket, "/v1/diff", &body).await;
+    assert_eq!((status, &answer["code"]), (413, &json!("refused")));
+    let error = running.client().diff(&request).await.unwrap_err();
+    assert_eq!(error.code.exit_code(), 1);
+    assert!(
+        error.message.starts_with("big.yaml: 1048577 bytes"),
+        "{error}"
+    );
+    assert!(running.fake.records.lock().unwrap().is_none());
+}
+
+#[tokio::test]
+async fn texts_that_are_kept_have_a_length_and_no_control_characters() {
+    let running = Running::start(Fake::default());
+    let undo = |extra: Value| {
+        let mut body = json!({"command": {"undo": {"target": "web"}}});
+        body.as_object_mut()
+            .unwrap()
+            .extend(extra.as_object().unwrap().clone());
+        body
+    };
+    let long = |length: usize| "x".repeat(length);
+    let cutover = |to: String| json!({"command": {"cutover": {"target": "web", "to": to}}});
+    let apply = |origin: &str| json!({"command": {"apply": {"yaml": "a: b", "origin": origin}}});
+    let cases = [
+        ("/v1/changes", undo(json!({"reason": long(254)})), "254"),
+        (
+            "/v1/changes",
+            undo(json!({"reason": "a\u{1b}[2Jb"})),
+            "U+001B",
+        ),
+        ("/v1/changes", cutover(long(2_000)), "at most 1024"),
+        ("/v1/changes", cutover("gr\neen".to_owned()), "U+000A"),
+        ("/v1/changes", apply("/etc/\u{7}.yaml"), "U+0007"),
+        (
+            "/v1/freeze",
+            json!({"frozen": true, "reason": long(300)}),
+            "at most 253",
+        ),
+        (
+            "/v1/diff",
+            json!({"yaml": "a: b", "origin": "\u{0}"}),
+            "U+0000",
+        ),
+    ];
+    for (path, body, part) in cases {
+        let (status, answer) = post(&running.socket, path, &body.to_string()).await;
+        assert_eq!(
+            (status, &answer["code"]),
+            (400, &json!("refused")),
+            "{body}"
+        );
+        let message = answer["message"].as_str().unwrap();
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    assert!(running.fake.asked.lock().unwrap().is_empty());
+    let body = undo(json!({"reason": long(253)})).to_string();
+    assert_eq!(post(&running.socket, "/v1/changes", &body).await.0, 200);
+}
+
+#[tokio::test]
+async fn an_answer_from_an_agent_without_a_place_is_understood() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("agent.sock");
+    let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+    let answer = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut stream = stream.into_std().unwrap();
+        let busy = r#"{"kind":"Error","code":"busy","message":"the agent is busy"}"#;
+        let head = "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json";
+        std::io::Write::write_all(
+            &mut stream,
+            format!(
+                "{head}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{busy}",
+                busy.len()
+            )
+            .as_bytes(),
+        )
+        .unwrap();
+        stream
+    });
+    let error = Client::new(&socket).unwrap().status().await.unwrap_err();
+    drop(answer.await.unwrap());
+    assert_eq!((error.code, error.code.exit_code()), (ErrorCode::Busy, 2));
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ mod finding;
 mod flow;
 mod freeze;
 mod history;
+mod line;
 mod service;
 mod status;
 mod target;

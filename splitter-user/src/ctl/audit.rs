@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use comfy_table::Cell;
 
-use super::format::{self, Detail, Paint, View, lines_of, or_dash};
+use super::format::{self, Detail, Paint, View, lines_of, or_dash, printable};
 use super::history::moves;
 use super::{DONE, Outcome, Session};
 use crate::api::types::{
@@ -14,6 +14,7 @@ use crate::api::types::{
 #[command(after_help = "\
 Examples:
   splitterctl audit --since 24h
+  splitterctl audit -o wide        with the whole request, flags and all
   splitterctl audit --since 30days -o jsonl | grep '\"outcome\":\"refused\"'
 
 Newest first. Every request that would have changed something is listed, refused ones too; dry runs are not. The agent keeps the
@@ -42,12 +43,20 @@ pub async fn run(args: Args, mut session: Session<'_, '_>) -> Outcome {
 }
 
 impl View for AuditList {
-    fn text(&self, _: Detail, paint: Paint) -> String {
-        let mut table = paint.table(&[
+    fn text(&self, detail: Detail, paint: Paint) -> String {
+        let mut header = vec![
             "WHEN", "WHO", "VERB", "TARGET", "OUTCOME", "WEIGHTS", "REASON",
-        ]);
+        ];
+        if detail == Detail::Wide {
+            header.push("COMMAND");
+        }
+        let mut table = paint.table(&header);
         for item in &self.items {
-            table.add_row(row(item, paint));
+            let mut row = row(item, paint);
+            if detail == Detail::Wide {
+                row.push(text(item.command.as_deref()));
+            }
+            table.add_row(row);
         }
         format::finish(&table)
     }
@@ -57,23 +66,27 @@ impl View for AuditList {
     }
 }
 
+/// A cell for what somebody wrote.
+pub fn text(written: Option<&str>) -> Cell {
+    Cell::new(or_dash(written.map(printable).as_deref()))
+}
+
 fn row(item: &AuditItem, paint: Paint) -> Vec<Cell> {
     let outcome = match item.outcome {
         AuditOutcome::Done => "done".to_owned(),
         AuditOutcome::Refused => {
-            paint.bad(&format!("refused: {}", or_dash(item.message.as_deref())))
+            let why = or_dash(item.message.as_deref().map(printable).as_deref()).to_owned();
+            paint.bad(&format!("refused: {why}"))
         }
     };
     vec![
         Cell::new(humantime::format_rfc3339_seconds(item.at)),
         Cell::new(&item.by),
         Cell::new(&item.verb),
-        Cell::new(or_dash(
-            Some(item.target.as_str()).filter(|target| !target.is_empty()),
-        )),
+        text(Some(item.target.as_str()).filter(|target| !target.is_empty())),
         Cell::new(outcome),
         Cell::new(weights(item)),
-        Cell::new(or_dash(item.reason.as_deref())),
+        text(item.reason.as_deref()),
     ]
 }
 

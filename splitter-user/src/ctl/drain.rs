@@ -128,7 +128,7 @@ async fn until_over(
                     said = progress;
                 }
             }
-            Err(error) if error.code == ErrorCode::Unreachable && answered.elapsed() < AWAY => {
+            Err(error) if error.code.may_pass() && answered.elapsed() < AWAY => {
                 tokio::time::sleep(LONG_POLL).await;
             }
             Err(error) if error.code == ErrorCode::NotFound => return Ok(None),

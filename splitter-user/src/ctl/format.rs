@@ -219,3 +219,12 @@ pub fn duration(text: &str) -> Result<std::time::Duration, String> {
     humantime::parse_duration(text)
         .map_err(|_| "write a number and a unit, like 30s, 5m or 1h".to_owned())
 }
+
+/// A text of somebody else's with its control characters spelled out: it must not steer a terminal.
+pub fn printable(text: &str) -> String {
+    let spelled = |c: char| match c.is_control() {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    };
+    text.chars().map(spelled).collect()
+}

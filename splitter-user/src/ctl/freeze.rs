@@ -1,4 +1,4 @@
-use super::format::{Detail, Paint, View, or_dash};
+use super::format::{self, Detail, Paint, View, or_dash};
 use super::{DONE, Outcome, Session};
 use crate::api::types::{FreezeRequest, FreezeView};
 
@@ -77,7 +77,7 @@ impl View for FreezeView {
             "{} by {}: {}; abort, undo and drain go on{dry_run}\n",
             paint.notable("frozen"),
             or_dash(by.as_deref()),
-            self.reason.as_deref().unwrap_or("no reason was given")
+            format::printable(self.reason.as_deref().unwrap_or("no reason was given"))
         )
     }
 }

@@ -1,6 +1,7 @@
 use comfy_table::Cell;
 
-use super::format::{self, Detail, Paint, View, lines_of, or_dash, percent};
+use super::audit::text;
+use super::format::{self, Detail, Paint, View, lines_of, percent};
 use super::{DONE, Outcome, Session};
 use crate::api::types::{
     DEFAULT_RECORDS, HistoryFilter, HistoryItem, HistoryList, MAX_RECORDS, SplitFate, Weights,
@@ -34,8 +35,8 @@ pub async fn run(args: Args, mut session: Session<'_, '_>) -> Outcome {
 }
 
 impl View for HistoryList {
-    fn text(&self, _: Detail, paint: Paint) -> String {
-        let mut table = paint.table(&[
+    fn text(&self, detail: Detail, paint: Paint) -> String {
+        let mut header = vec![
             "SERVICE",
             "GENERATION",
             "WHEN",
@@ -44,9 +45,17 @@ impl View for HistoryList {
             "WEIGHTS",
             "SPLIT",
             "REASON",
-        ]);
+        ];
+        if detail == Detail::Wide {
+            header.push("COMMAND");
+        }
+        let mut table = paint.table(&header);
         for item in &self.items {
-            table.add_row(row(item, paint));
+            let mut row = row(item, paint);
+            if detail == Detail::Wide {
+                row.push(text(item.command.as_deref()));
+            }
+            table.add_row(row);
         }
         format::finish(&table)
     }
@@ -69,7 +78,7 @@ fn row(item: &HistoryItem, paint: Paint) -> Vec<Cell> {
         Cell::new(&item.verb),
         Cell::new(moves(&item.from, &item.to)),
         Cell::new(split),
-        Cell::new(or_dash(item.reason.as_deref())),
+        text(item.reason.as_deref()),
     ]
 }
 

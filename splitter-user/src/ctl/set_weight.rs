@@ -99,8 +99,7 @@ async fn until_there(session: &mut Session<'_, '_>, reply: &ChangeReply) -> Resu
                     code = ABORTED;
                     break;
                 }
-                Err(error) if error.code == ErrorCode::Unreachable && answered.elapsed() < AWAY => {
-                }
+                Err(error) if error.code.may_pass() && answered.elapsed() < AWAY => {}
                 Err(error) => return Err(error.into()),
             }
             tokio::time::sleep(LOOK).await;

@@ -29,7 +29,9 @@ enum Connection {
 /// Whether it may pass: the agent is being restarted, or is busy.
 fn may_pass(error: &ApiError) -> bool {
     match error.code {
-        ErrorCode::Unreachable | ErrorCode::TimedOut | ErrorCode::Internal => true,
+        ErrorCode::Unreachable | ErrorCode::Busy | ErrorCode::TimedOut | ErrorCode::Internal => {
+            true
+        }
         ErrorCode::Refused
         | ErrorCode::NotFound
         | ErrorCode::RolledBack

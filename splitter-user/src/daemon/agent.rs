@@ -1,20 +1,21 @@
 //! What the API's server calls.
 
 use std::collections::BTreeSet;
+use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::names::Names;
 use crate::api::types::{
-    Actor, AgentView, ApiError, AuditFilter, AuditList, Change, ChangeRequest, Command,
-    DiffRequest, DiffView, DrainTarget, DrainView, ExplainQuery, Explanation, Finding, FlowFilter,
-    FlowList, FreezeRequest, FreezeView, HistoryFilter, HistoryList, InterfaceView, ServiceView,
-    StatusView, Which, XdpMode,
+    Actor, AgentView, ApiError, AuditFilter, AuditList, Change, ChangeRequest, Command, Condition,
+    ConditionKind, DiffRequest, DiffView, DrainTarget, DrainView, ExplainQuery, Explanation,
+    Finding, FlowFilter, FlowList, FreezeRequest, FreezeView, HistoryFilter, HistoryList,
+    InterfaceView, ServiceView, StatusView, Which, XdpMode,
 };
 use crate::api::{Agent, Denied};
 use crate::config::Config;
@@ -36,6 +37,36 @@ pub(super) struct Daemon {
     pub hops: watch::Receiver<NextHops>,
     pub stop: CancellationToken,
     pub detach: Arc<AtomicBool>,
+    pub names: Names,
+    pub work: Work,
+}
+
+/// Questions that cost much are answered one at a time: those who change something wait for one of them at most, and
+/// only one large answer is made at once.
+pub(super) struct Work(Arc<Semaphore>);
+
+impl Default for Work {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(1)))
+    }
+}
+
+impl Work {
+    /// Waits for its turn, and then does this to its end: a caller that hangs up makes no room for the next one before.
+    async fn in_turn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, ApiError>> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let gone = |error: &dyn std::error::Error| ApiError::internal(error.to_string());
+        let turn = Arc::clone(&self.0).acquire_owned().await;
+        let turn = turn.map_err(|error| gone(&error))?;
+        let worker = tokio::spawn(async move {
+            let done = work.await;
+            drop(turn);
+            done
+        });
+        worker.await.map_err(|error| gone(&error))?
+    }
 }
 
 impl Daemon {
@@ -61,10 +92,13 @@ impl Daemon {
         if known(&hops.borrow()) {
             return Ok(None);
         }
-        // What is refused has its answer at once, and nobody is asked for neighbours on its behalf.
+        // What will be refused is refused at once, by the change itself, which the audit tells of; nobody is asked for
+        // neighbours on its behalf.
         let mut rehearsal = request.clone();
         rehearsal.dry_run = true;
-        self.ask_for_change(rehearsal, actor).await?;
+        if self.is_frozen().await? || self.ask_for_change(rehearsal, actor).await.is_err() {
+            return Ok(None);
+        }
         let expected = Expected::new(&self.writer, asked.clone());
         // A neighbour that does not answer is a condition of the service, not a reason to refuse it.
         let _known = tokio::time::timeout(NEW_HOPS_WAIT, hops.wait_for(known)).await;
@@ -73,6 +107,13 @@ impl Daemon {
         self.writer.tell(Request::Hops(found.clone()));
         drop(found);
         Ok(Some(expected))
+    }
+
+    /// Whether every apply is refused now; its rehearsal is not.
+    async fn is_frozen(&self) -> Result<bool, ApiError> {
+        let conditions = self.writer.ask(Request::Status).await?.conditions;
+        let is_frozen = |condition: &Condition| condition.kind == ConditionKind::Frozen;
+        Ok(conditions.iter().any(is_frozen))
     }
 
     async fn ask_for_change(
@@ -126,9 +167,9 @@ impl Agent for Daemon {
     }
 
     async fn flows(&self, filter: FlowFilter) -> Result<FlowList, ApiError> {
-        self.writer
-            .ask(|answer| Request::Flows(filter, answer))
-            .await
+        let writer = self.writer.clone();
+        let listing = async move { writer.ask(|answer| Request::Flows(filter, answer)).await };
+        self.work.in_turn(listing).await
     }
 
     async fn explain(&self, query: ExplainQuery) -> Result<Explanation, ApiError> {
@@ -184,9 +225,20 @@ impl Agent for Daemon {
     }
 
     async fn diff(&self, request: DiffRequest) -> Result<DiffView, ApiError> {
-        self.writer
-            .ask(|answer| Request::Diff(Box::new(request), answer))
-            .await
+        let writer = self.writer.clone();
+        let comparing = async move {
+            // Most of what can be wrong is found where no change waits for it.
+            let read = tokio::task::spawn_blocking(move || {
+                crate::plan::read(&request.yaml, &request.origin).map(|_| request)
+            });
+            let request = read
+                .await
+                .map_err(|error| ApiError::internal(error.to_string()))??;
+            writer
+                .ask(|answer| Request::Diff(Box::new(request), answer))
+                .await
+        };
+        self.work.in_turn(comparing).await
     }
 
     async fn export_state(
@@ -234,25 +286,29 @@ impl Agent for Daemon {
     }
 
     async fn history(&self, filter: HistoryFilter) -> Result<HistoryList, ApiError> {
-        let mut list = self
-            .writer
-            .ask(|answer| Request::History(filter, answer))
-            .await?;
-        let names = Names::of(list.items.iter().map(|item| item.by.uid)).await;
+        let writer = self.writer.clone();
+        let listing = async move { writer.ask(|answer| Request::History(filter, answer)).await };
+        let mut list = self.work.in_turn(listing).await?;
+        let names = self
+            .names
+            .of(list.items.iter().map(|item| item.by.uid))
+            .await;
         for item in &mut list.items {
-            item.by.user = names.get(item.by.uid);
+            item.by.user = names.get(&item.by.uid).cloned();
         }
         Ok(list)
     }
 
     async fn audit(&self, filter: AuditFilter) -> Result<AuditList, ApiError> {
-        let mut list = self
-            .writer
-            .ask(|answer| Request::Audit(filter, answer))
-            .await?;
-        let names = Names::of(list.items.iter().map(|item| item.by.uid)).await;
+        let writer = self.writer.clone();
+        let listing = async move { writer.ask(|answer| Request::Audit(filter, answer)).await };
+        let mut list = self.work.in_turn(listing).await?;
+        let names = self
+            .names
+            .of(list.items.iter().map(|item| item.by.uid))
+            .await;
         for item in &mut list.items {
-            item.by.user = names.get(item.by.uid);
+            item.by.user = names.get(&item.by.uid).cloned();
         }
         Ok(list)
     }
@@ -263,13 +319,13 @@ impl Agent for Daemon {
             .ask(|answer| Request::Freeze(request, actor, answer))
             .await?;
         if let Some(by) = &mut view.by {
-            by.user = Names::of([by.uid]).await.get(by.uid);
+            by.user = self.names.of([by.uid]).await.remove(&by.uid);
         }
         Ok(view)
     }
 
     fn refused(&self, denied: Denied) {
-        self.writer.tell(Request::Refused(Box::new(denied)));
+        self.writer.refused(denied);
     }
 
     async fn detach(&self, actor: Actor) -> Result<(), ApiError> {
@@ -299,3 +355,6 @@ impl Agent for Daemon {
             .await
     }
 }
+
+#[cfg(test)]
+mod tests;

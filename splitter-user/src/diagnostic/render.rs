@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Diagnostic, Diagnostics};
+use super::{Diagnostic, Diagnostics, Position};
 
 /// Longest stretch of a source line that is shown.
 const SHOWN: usize = 100;
@@ -40,21 +40,23 @@ impl Diagnostic {
             return Ok(());
         };
         let number = at.line.to_string();
-        let column = at.column.saturating_sub(1);
-        let skipped = column.saturating_sub(SHOWN / 2);
-        let shown: String = printable(line).chars().skip(skipped).take(SHOWN).collect();
-        let room = shown.chars().count().saturating_sub(column - skipped);
+        let before = at.column.saturating_sub(1) - skipped(at);
+        let shown = printable(line);
+        let room = shown.chars().count().saturating_sub(before);
         let carets = "^".repeat(at.width.clamp(1, room.max(1)));
         writeln!(f, "  {number} | {}", shown.trim_end())?;
-        writeln!(
-            f,
-            "  {:1$} | {2:3$}{carets}",
-            "",
-            number.len(),
-            "",
-            column - skipped
-        )
+        writeln!(f, "  {:1$} | {2:3$}{carets}", "", number.len(), "", before)
     }
+}
+
+/// What is shown of a line: all of it, or what lies around the place.
+pub(super) fn stretch(line: &str, at: Position) -> impl Iterator<Item = char> {
+    line.chars().skip(skipped(at)).take(SHOWN)
+}
+
+/// Characters of the line before what is shown of it.
+fn skipped(at: Position) -> usize {
+    at.column.saturating_sub(1).saturating_sub(SHOWN / 2)
 }
 
 /// The text with one space for each control character: what a file holds must not steer a

@@ -48,3 +48,27 @@ fn the_nearest_known_word_is_suggested_and_a_far_one_is_not() {
     assert_eq!(closest("backend", known), Some("backends"));
     assert_eq!(closest("colour", known), None);
 }
+
+#[test]
+fn however_much_is_wrong_what_is_kept_and_told_is_bounded() {
+    let text = "x".repeat(2_000_000);
+    let mut report = Report::new("web.yaml", &text);
+    for column in 0..5_000 {
+        let at = Position {
+            line: 1,
+            column: 1_900_000 + column,
+            width: 1,
+        };
+        report.error(at, text.as_str(), text.as_str(), text.as_str());
+    }
+    assert_eq!(report.len(), 5_000, "everything counts");
+    let Err(found) = report.finish(()) else {
+        panic!("nothing was found");
+    };
+    assert_eq!(found.iter().count(), 101);
+    let kept = serde_json::to_string(&found).map_or(0, |json| json.len());
+    assert!(kept < 500_000, "{kept} bytes are kept");
+    let told = found.to_string();
+    assert!(told.len() < 500_000, "{} bytes are told", told.len());
+    assert!(told.contains("4900 more are wrong"), "{told}");
+}

@@ -515,3 +515,24 @@ fn everything_is_reported_at_once() {
     service.tracks[1].backends[0].weight = 0;
     assert_eq!(validate_service(&service).len(), 4);
 }
+
+#[test]
+fn more_pairs_of_listeners_and_backends_than_a_host_has_are_told_and_nothing_else_is_looked_at() {
+    let wide = |name: &str| {
+        let mut wide = service(name);
+        wide.listeners = (1..=600)
+            .map(|port| listener("198.18.1.100", port))
+            .collect();
+        wide.tracks[0].backends = (0..600).map(|_| backend("198.18.2.11", 80)).collect();
+        wide
+    };
+    let told = [
+        validate_service(&wide("a")),
+        validate_set(&set(vec![wide("a"), wide("b")])),
+    ];
+    for problems in told {
+        assert_eq!(problems.len(), 1);
+        let text = problems[0].to_string();
+        assert!(text.contains("at most 262144"), "{text}");
+    }
+}

@@ -9,7 +9,7 @@ mod ways;
 
 use std::time::Duration;
 
-use super::{AffinityKey, At, FlowTime, Place, Problem, Service, show_time};
+use super::{AffinityKey, At, FlowTime, MAX_PAIRS, Place, Problem, Service, Track, show_time};
 
 pub(crate) use addresses::unusable;
 pub use set::{validate_limits, validate_set};
@@ -27,9 +27,14 @@ pub fn is_label(text: &str) -> bool {
 
 /// What is wrong with one service, whatever other services there are.
 ///
-/// Weights may be missing altogether: then what depends on them is not looked at.
+/// Weights may be missing altogether: then what depends on them is not looked at. Nor is anything else of a service that is
+/// larger than any host has room for.
 pub fn validate_service(service: &Service) -> Vec<Problem> {
     let mut problems = Problems::of(service);
+    if pairs(service) > MAX_PAIRS {
+        problems.add(Place::Listeners, crowd(pairs(service)), LESS);
+        return problems.found;
+    }
     names(service, &mut problems);
     addresses::check(service, &mut problems);
     tracks::check(service, &mut problems);
@@ -37,6 +42,20 @@ pub fn validate_service(service: &Service) -> Vec<Problem> {
     ways::check(service, &mut problems);
     times(service, &mut problems);
     problems.found
+}
+
+/// What to do about too many pairs.
+const LESS: &str = "take listeners or backends out, or split them between hosts";
+
+/// Pairs of a listener and a backend of a service.
+fn pairs(service: &Service) -> usize {
+    let backends = |track: &Track| track.backends.len();
+    service.dialled().count() * service.tracks.iter().map(backends).sum::<usize>()
+}
+
+/// What is wrong with so many pairs.
+fn crowd(pairs: usize) -> String {
+    format!("{pairs} pairs of a listener and a backend: a host has at most {MAX_PAIRS}")
 }
 
 /// Problems of one service, being collected.

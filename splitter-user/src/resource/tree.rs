@@ -4,6 +4,8 @@
 //! that is wrong; a tree lets the reader look at every field and report all of them. Scalars stay
 //! as they were written: `version: 1.10` is a text, not a number.
 
+use std::collections::HashMap;
+
 use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, Span, StrInput};
 
 use crate::diagnostic::{Position, Report};
@@ -11,6 +13,8 @@ use crate::diagnostic::{Position, Report};
 /// Most nodes that the documents of a text may have, aliases written out: more than the largest text that the API
 /// takes has as backends one to a line, and less than 50 MB of memory.
 const MAX_NODES: usize = 250_000;
+/// Most bytes that their values may have, aliases written out.
+const MAX_BYTES: usize = 16 << 20;
 /// Deepest nesting, aliases written out.
 const MAX_DEPTH: usize = 32;
 
@@ -72,8 +76,8 @@ pub(super) fn documents(text: &str, report: &mut Report<'_>) -> Vec<Node> {
     let mut builder = Builder {
         parser: Parser::new_from_str(text),
         report,
-        anchors: Vec::new(),
-        nodes: 0,
+        anchors: HashMap::new(),
+        size: Size::default(),
     };
     let mut documents = Vec::new();
     loop {
@@ -100,19 +104,25 @@ enum Stop {
     Text,
 }
 
+/// What counts against the limits.
+#[derive(Debug, Clone, Copy, Default)]
+struct Size {
+    nodes: usize,
+    bytes: usize,
+}
+
 /// An anchored node and what it adds to the limits.
 struct Anchor {
-    id: usize,
     node: Node,
-    nodes: usize,
+    size: Size,
     depth: usize,
 }
 
 struct Builder<'t, 'r, 's> {
     parser: Parser<'t, StrInput<'t>>,
     report: &'r mut Report<'s>,
-    anchors: Vec<Anchor>,
-    nodes: usize,
+    anchors: HashMap<usize, Anchor>,
+    size: Size,
 }
 
 impl<'t> Builder<'t, '_, '_> {
@@ -159,9 +169,13 @@ impl<'t> Builder<'t, '_, '_> {
     /// The node that begins with this event, and how deep it is.
     fn node(&mut self, event: Event<'t>, span: Span, level: usize) -> Result<(Node, usize), Stop> {
         let at = position(&span);
-        self.count(1, level, at)?;
+        let before = self.size;
+        let bytes = match &event {
+            Event::Scalar(text, ..) => text.len(),
+            _ => 0,
+        };
+        self.count(Size { nodes: 1, bytes }, level, at)?;
         self.refuse_tag(&event, at);
-        let before = self.nodes;
         let (anchor, value, depth) = match event {
             Event::Scalar(text, style, anchor, _) => {
                 let null = style == ScalarStyle::Plain
@@ -186,12 +200,14 @@ impl<'t> Builder<'t, '_, '_> {
         };
         let node = Node { at, value };
         if anchor != 0 {
-            self.anchors.push(Anchor {
-                id: anchor,
-                node: node.clone(),
-                nodes: self.nodes - before + 1,
-                depth,
-            });
+            let size = Size {
+                nodes: self.size.nodes - before.nodes,
+                bytes: self.size.bytes - before.bytes,
+            };
+            // It is kept once more: anchors around anchors around much would otherwise cost many times that.
+            self.count(size, level, at)?;
+            let node = node.clone();
+            self.anchors.insert(anchor, Anchor { node, size, depth });
         }
         Ok((node, depth))
     }
@@ -211,6 +227,7 @@ impl<'t> Builder<'t, '_, '_> {
 
     fn map(&mut self, level: usize) -> Result<(Vec<(Key, Node)>, usize), Stop> {
         let (mut map, mut deepest): (Vec<(Key, Node)>, usize) = (Vec::new(), 0);
+        let mut lines = HashMap::new();
         loop {
             let (event, span) = self.next()?.ok_or(Stop::Text)?;
             if event == Event::MappingEnd {
@@ -236,26 +253,25 @@ impl<'t> Builder<'t, '_, '_> {
                     "merge keys (`<<`) are not read here",
                     "write the fields out; whole values may be shared with an anchor and an alias",
                 );
-            } else if self.is_new(&key, &map) {
+            } else if self.is_new(&key, &mut lines) {
                 map.push((key, node));
             }
         }
     }
 
-    fn is_new(&mut self, key: &Key, map: &[(Key, Node)]) -> bool {
-        let Some((first, _)) = map.iter().find(|(other, _)| other.text == key.text) else {
+    /// Whether the map has no such key yet, going by the lines of those that it has.
+    fn is_new(&mut self, key: &Key, lines: &mut HashMap<String, usize>) -> bool {
+        let Some(first) = lines.get(&key.text) else {
+            lines.insert(key.text.clone(), key.at.line);
             return true;
         };
-        let message = format!(
-            "`{}` is given twice: first on line {}",
-            key.text, first.at.line
-        );
+        let message = format!("`{}` is given twice: first on line {first}", key.text);
         self.report.error(key.at, "", message, "take one out");
         false
     }
 
     fn alias(&mut self, id: usize, at: Position, level: usize) -> Result<(Node, usize), Stop> {
-        let Some(anchor) = self.anchors.iter().rev().find(|anchor| anchor.id == id) else {
+        let Some(anchor) = self.anchors.get(&id) else {
             self.report.error(
                 at,
                 "",
@@ -264,15 +280,23 @@ impl<'t> Builder<'t, '_, '_> {
             );
             return Err(Stop::Document);
         };
-        let (node, nodes, depth) = (anchor.node.clone(), anchor.nodes, anchor.depth);
-        self.count(nodes, level + depth - 1, at)?;
+        let (node, size, depth) = (anchor.node.clone(), anchor.size, anchor.depth);
+        self.count(size, level + depth - 1, at)?;
         Ok((node, depth))
     }
 
-    fn count(&mut self, nodes: usize, depth: usize, at: Position) -> Result<(), Stop> {
-        self.nodes += nodes;
-        if self.nodes > MAX_NODES {
-            let message = format!("more than {MAX_NODES} values in all, aliases written out");
+    fn count(&mut self, size: Size, depth: usize, at: Position) -> Result<(), Stop> {
+        self.size.nodes += size.nodes;
+        self.size.bytes += size.bytes;
+        let too_much = if self.size.nodes > MAX_NODES {
+            Some(format!("more than {MAX_NODES} values"))
+        } else if self.size.bytes > MAX_BYTES {
+            Some(format!("values of more than {MAX_BYTES} bytes"))
+        } else {
+            None
+        };
+        if let Some(too_much) = too_much {
+            let message = format!("{too_much} in all, aliases written out");
             self.report.error(at, "", message, "split the file");
             return Err(Stop::Text);
         }

@@ -156,19 +156,17 @@ fn history(
     limit: u32,
 ) -> rusqlite::Result<Vec<HistoryEntry>> {
     let mut select = connection.prepare_cached(
-        "SELECT sequence, service, generation, spec, state, audit FROM history
+        "SELECT sequence, service, generation, audit FROM history
          WHERE ?1 IS NULL OR service = ?1 ORDER BY id DESC LIMIT ?2",
     )?;
     let rows = select.query_map((service, limit), |row| {
-        let Some(audit) = readable(&row.get::<_, String>(5)?) else {
+        let Some(audit) = readable(&row.get::<_, String>(3)?) else {
             return Ok(None);
         };
         Ok(Some(HistoryEntry {
             sequence: unsigned(row, 0)?,
             service: row.get(1)?,
             generation: unsigned(row, 2)?,
-            spec_json: row.get(3)?,
-            state_json: row.get(4)?,
             audit,
         }))
     })?;

@@ -83,6 +83,9 @@ pub struct Audit {
     pub from_json: Option<String>,
     /// What is there now, as JSON; none for a deletion.
     pub to_json: Option<String>,
+    /// What was asked for, as the command line spells it; none for what moves no weights, and in records of older agents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
     /// Why it was not done, if it was not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<Refused>,
@@ -138,10 +141,6 @@ pub struct HistoryEntry {
     pub service: String,
     /// The generation that the change made.
     pub generation: u64,
-    /// The desired state after it, as JSON.
-    pub spec_json: String,
-    /// What the agent kept beside it, as JSON.
-    pub state_json: String,
     /// Who asked.
     pub audit: Audit,
 }

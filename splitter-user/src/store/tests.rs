@@ -80,7 +80,16 @@ fn change(sequence: u64, services: &[&str]) -> Prepared {
             reason: Some("night shift; DROP TABLE \"audit\" — ünïcode".to_owned()),
             from_json: None,
             to_json: Some("{\"green\":\"100\"}".to_owned()),
+            command: None,
             refused: None,
         },
     }
+}
+
+#[test]
+fn a_record_of_an_agent_that_kept_no_command_is_read() {
+    let old = r#"{"unix_ms":1,"uid":0,"gid":0,"pid":7,"verb":"undo","service":"web","reason":null,
+        "from_json":null,"to_json":null}"#;
+    let audit: Audit = serde_json::from_str(old).unwrap();
+    assert_eq!((audit.command, audit.refused), (None, None));
 }

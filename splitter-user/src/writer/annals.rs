@@ -42,6 +42,7 @@ impl<D: DataPlane + 'static> Writer<D> {
                 at: moment(row.audit.unix_ms),
                 by: who(&row.audit),
                 verb: row.audit.verb.clone(),
+                command: row.audit.command.clone(),
                 reason: row.audit.reason.clone(),
                 from: weights(row.audit.from_json.as_deref())
                     .remove(name)
@@ -86,6 +87,7 @@ impl<D: DataPlane + 'static> Writer<D> {
                 message: row.audit.refused.map(|refused| refused.message),
                 verb: row.audit.verb,
                 target: row.audit.service,
+                command: row.audit.command,
                 reason: row.audit.reason,
             });
         Ok(AuditList {

@@ -594,6 +594,7 @@ pub(super) fn step_audit(services: &[String], now: u64) -> Audit {
         verb: Audit::STEP.to_owned(),
         service: services.join(","),
         reason: None,
+        command: None,
         refused: None,
         from_json: None,
         to_json: None,
@@ -614,6 +615,7 @@ fn audit(request: &ChangeRequest, actor: Actor, plan: &Plan, now: u64) -> Audit 
         unix_ms: now,
         from_json: all(|change| &change.before),
         to_json: all(|change| &change.after),
+        command: Some(request.line()),
         ..act(
             request.command.verb(),
             services.collect::<Vec<_>>().join(","),

@@ -1,5 +1,7 @@
 //! What may not be done now, and the record of what was refused.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use super::Writer;
 use super::clock::wall_ms;
 use crate::api::types::{
@@ -12,8 +14,11 @@ use crate::store::{Audit, Refused};
 
 /// Under this name the journal keeps a freeze.
 const FREEZE: &str = "freeze";
-/// Refusals that wait to be written down; what comes on top within a second is only counted.
+/// Refusals that wait to be written down, by the writer and before it each; what comes on top within a second is only
+/// counted.
 const WAITING: usize = 100;
+/// Longest account of why something was refused, in characters.
+const LONGEST: usize = 1_000;
 
 /// Something that was asked for and not done.
 #[derive(Debug, Clone)]
@@ -22,6 +27,8 @@ pub struct Refusal {
     pub verb: String,
     /// What it was to act on.
     pub target: String,
+    /// The whole request, as the command line spells it.
+    pub command: Option<String>,
     /// Why it was asked for.
     pub reason: Option<String>,
     /// Who asked.
@@ -37,6 +44,7 @@ impl Refusal {
         Self {
             verb: request.command.verb().to_owned(),
             target: request.command.target(),
+            command: Some(request.line()),
             reason: request.reason.clone(),
             actor,
             error: error.clone(),
@@ -47,8 +55,9 @@ impl Refusal {
         Audit {
             refused: Some(Refused {
                 code: self.error.code,
-                message: self.error.message,
+                message: self.error.message.chars().take(LONGEST).collect(),
             }),
+            command: self.command,
             ..act(&self.verb, self.target, self.reason, self.actor)
         }
     }
@@ -66,6 +75,7 @@ pub(super) fn act(verb: &str, target: String, reason: Option<String>, actor: Act
         reason,
         from_json: None,
         to_json: None,
+        command: None,
         refused: None,
     }
 }
@@ -77,8 +87,58 @@ fn pid(actor: Actor) -> Option<u32> {
 /// Refusals on their way into the journal.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
-    waiting: Vec<Audit>,
+    /// Those of the writer.
+    here: Waiting,
+    /// Those of callers that it was not asked for: kept apart, so that they push out none of the others, and written down
+    /// without a place in the writer's queue.
+    before: Denials,
+}
+
+impl Refusals {
+    /// Where refusals go that do not reach the writer.
+    pub(super) fn denials(&self) -> Denials {
+        self.before.clone()
+    }
+}
+
+/// Refusals that wait.
+#[derive(Debug, Default)]
+struct Waiting {
+    rows: Vec<Audit>,
     dropped: u64,
+}
+
+impl Waiting {
+    /// Logs and keeps one, or counts it: what many refusals cost must not grow with their number.
+    fn add(&mut self, refusal: Refusal) {
+        if self.rows.len() >= WAITING {
+            self.dropped += 1;
+            return;
+        }
+        tracing::warn!(
+            actor = %refusal.actor, verb = refusal.verb, target = refusal.target,
+            error = refusal.error.message, "refused"
+        );
+        self.rows.push(refusal.audit());
+    }
+}
+
+/// Takes note of what was refused before the writer was asked.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Denials(Arc<Mutex<Waiting>>);
+
+impl Denials {
+    pub(super) fn add(&self, refusal: Refusal) {
+        self.lock().add(refusal);
+    }
+
+    fn take(&self) -> Waiting {
+        std::mem::take(&mut self.lock())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl<D: DataPlane + 'static> Writer<D> {
@@ -168,6 +228,7 @@ impl<D: DataPlane + 'static> Writer<D> {
             self.refused(Refusal {
                 verb: audit.verb,
                 target: audit.service,
+                command: None,
                 reason: None,
                 actor,
                 error: error.clone(),
@@ -191,28 +252,26 @@ impl<D: DataPlane + 'static> Writer<D> {
     /// Notes what was refused; written down within a second, so that refusals cost the journal
     /// one write a second however many there are.
     pub(super) fn refused(&mut self, refusal: Refusal) {
-        tracing::warn!(
-            actor = %refusal.actor, verb = refusal.verb, target = refusal.target,
-            error = refusal.error.message, "refused"
-        );
-        if self.refusals.waiting.len() < WAITING {
-            self.refusals.waiting.push(refusal.audit());
-        } else {
-            self.refusals.dropped += 1;
-        }
+        self.refusals.here.add(refusal);
     }
 
     /// Writes down what was refused.
     pub(super) fn write_refusals(&mut self) {
-        let Refusals { waiting, dropped } = std::mem::take(&mut self.refusals);
+        let Waiting {
+            rows: mut refused,
+            mut dropped,
+        } = self.refusals.before.take();
+        let here = std::mem::take(&mut self.refusals.here);
+        refused.extend(here.rows);
+        dropped += here.dropped;
         if dropped > 0 {
             tracing::warn!(
                 dropped,
                 "refusals are not in the audit log: too many at once"
             );
         }
-        if !waiting.is_empty()
-            && let Err(error) = self.store.note(&waiting)
+        if !refused.is_empty()
+            && let Err(error) = self.store.note(&refused)
         {
             tracing::error!(%error, "refusals are not in the audit log");
         }

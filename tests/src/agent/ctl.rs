@@ -93,6 +93,15 @@ impl Agent {
         })
     }
 
+    /// A connection to the metrics with the beginning of a request on it.
+    pub fn begin_scrape(&self) -> Result<TcpStream> {
+        self.balancer.enter(|| {
+            let mut stream = TcpStream::connect(("127.0.0.1", 9901))?;
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost:")?;
+            Ok(stream)
+        })
+    }
+
     /// How many packets have met the verdict with this reason, as the metrics say it.
     pub fn verdicts(&self, reason: &str) -> Result<u64> {
         let metrics = self.metrics()?;

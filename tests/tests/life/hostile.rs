@@ -147,6 +147,29 @@ fn hostile_calls_cost_bounded_memory_and_leave_the_agent_at_work() -> Result<()>
 }
 
 #[test]
+fn half_a_request_for_metrics_holds_up_neither_a_stop_nor_a_detach() -> Result<()> {
+    let mut site = site()?;
+    let bound = Duration::from_secs(20);
+    for detach in [false, true] {
+        let half = site.agent.begin_scrape()?;
+        // Connections are accepted in order: the half one is being served by now.
+        assert!(site.agent.metrics()?.contains("splitter_"));
+        let began = Instant::now();
+        if detach {
+            site.agent.detach()?;
+        } else {
+            site.agent.stop()?;
+        }
+        assert!(began.elapsed() < bound, "{:?}", began.elapsed());
+        drop(half);
+        if !detach {
+            site.agent.begin()?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn slow_and_silent_callers_are_given_up_and_others_served_meanwhile() -> Result<()> {
     let site = site()?;
     let agent = &site.agent;

@@ -21,13 +21,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::peer::Peer;
 use super::reply::{Refusal, parse, too_large};
+use super::text::{self, MAX_LINE, MAX_TEXT};
 use super::{MAX_BODY, REQUEST_TIME};
 use super::{access, description};
 use crate::api::types::{
-    ApiError, AuditFilter, AuditList, ChangeReply, ChangeRequest, Command, DiffView, DrainTarget,
-    DrainView, ErrorCode, ExplainQuery, Explanation, FindingList, FlowFilter, FlowList,
-    FreezeRequest, FreezeView, HistoryFilter, HistoryList, MAX_FLOW_LIMIT, ServiceDocument,
-    ServiceList, StatusView, Which,
+    ApiError, AuditFilter, AuditList, ChangeReply, ChangeRequest, Command, DiffRequest, DiffView,
+    DrainTarget, DrainView, ErrorCode, ExplainQuery, Explanation, FindingList, FlowFilter,
+    FlowList, FreezeRequest, FreezeView, HistoryFilter, HistoryList, MAX_FLOW_LIMIT,
+    ServiceDocument, ServiceList, StatusView, Which,
 };
 use crate::api::{Agent, Denied};
 
@@ -57,21 +58,43 @@ impl<A: Agent> Shared<A> {
     fn permit(
         &self,
         peer: Peer,
-        verb: &'static str,
-        target: String,
-        reason: Option<&String>,
+        verb: &str,
+        denied: impl FnOnce(ApiError) -> Denied,
     ) -> Result<(), Refusal> {
         access::check(peer, verb).map_err(|error| {
-            self.agent.refused(Denied {
-                verb: verb.to_owned(),
-                target,
-                reason: reason.cloned(),
-                actor: peer.actor,
-                error: error.clone(),
-            });
+            self.agent.refused(denied(error.clone()));
             error.into()
         })
     }
+}
+
+/// The note of something refused that moves no weights.
+fn denied(
+    verb: &str,
+    target: &str,
+    reason: Option<&String>,
+    peer: Peer,
+) -> impl FnOnce(ApiError) -> Denied {
+    move |error| Denied {
+        verb: verb.to_owned(),
+        target: target.to_owned(),
+        command: None,
+        reason: reason.cloned(),
+        actor: peer.actor,
+        error,
+    }
+}
+
+/// Refuses a text that is longer than the agent reads at once.
+fn short_enough(text: &str, origin: &str, fix: &str) -> Result<(), Refusal> {
+    if text.len() <= MAX_YAML {
+        return Ok(());
+    }
+    let message = format!(
+        "{origin}: {} bytes of YAML; at most {MAX_YAML} at once, {fix}",
+        text.len()
+    );
+    Err(Refusal::with_status(StatusCode::PAYLOAD_TOO_LARGE, message))
 }
 
 /// Every path and what answers there. Each is in [`description`] too.
@@ -119,26 +142,18 @@ async fn change<A: Agent>(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<ChangeReply>, Refusal> {
     let request: ChangeRequest = parse(body)?;
-    let command = &request.command;
-    shared.permit(
-        peer,
-        command.verb(),
-        command.target(),
-        request.reason.as_ref(),
-    )?;
-    let (text, from, fix) = match &request.command {
+    text::check_change(&request)?;
+    shared.permit(peer, request.command.verb(), |error| {
+        Denied::of(&request, peer.actor, &error)
+    })?;
+    match &request.command {
         Command::Apply { yaml, origin } | Command::ApplyAndPrune { yaml, origin } => {
-            (yaml.as_str(), origin.as_str(), "apply fewer resources")
+            short_enough(yaml, origin, "apply fewer resources")?;
         }
-        Command::Import { text } => (text.as_str(), "import", "export the services one by one"),
-        _ => ("", "", ""),
-    };
-    if text.len() > MAX_YAML {
-        let message = format!(
-            "{from}: {} bytes of YAML; at most {MAX_YAML} at once, {fix}",
-            text.len()
-        );
-        return Err(Refusal::with_status(StatusCode::PAYLOAD_TOO_LARGE, message));
+        Command::Import { text } => {
+            short_enough(text, "import", "export the services one by one")?;
+        }
+        _ => {}
     }
     let changes = to_its_end(async move { shared.agent.change(request, peer.actor).await }).await?;
     Ok(Json(changes.into()))
@@ -272,8 +287,10 @@ async fn export<A: Agent>(
             with_secret: true,
             service,
         } => {
-            let target = service.clone().unwrap_or_default();
-            shared.permit(peer, "export --with-secret", target, None)?;
+            let target = service.as_deref().unwrap_or_default();
+            text::check("service", target, MAX_TEXT)?;
+            let verb = "export --with-secret";
+            shared.permit(peer, verb, denied(verb, target, None, peer))?;
             shared.agent.export_state(service, peer.actor).await?
         }
         ExportQuery {
@@ -296,7 +313,10 @@ async fn diff<A: Agent>(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<DiffView>, Refusal> {
     access::check(peer, "diff")?;
-    Ok(Json(shared.agent.diff(parse(body)?).await?))
+    let request: DiffRequest = parse(body)?;
+    text::check("origin", &request.origin, MAX_LINE)?;
+    short_enough(&request.yaml, &request.origin, "compare fewer resources")?;
+    Ok(Json(shared.agent.diff(request).await?))
 }
 
 async fn history<A: Agent>(
@@ -326,7 +346,8 @@ async fn freeze<A: Agent>(
 ) -> Result<Json<FreezeView>, Refusal> {
     let request: FreezeRequest = parse(body)?;
     let verb = if request.frozen { "freeze" } else { "unfreeze" };
-    shared.permit(peer, verb, String::new(), request.reason.as_ref())?;
+    text::check_reason(request.reason.as_deref())?;
+    shared.permit(peer, verb, denied(verb, "", request.reason.as_ref(), peer))?;
     let view = to_its_end(async move { shared.agent.freeze(request, peer.actor).await }).await?;
     Ok(Json(view))
 }
@@ -371,7 +392,7 @@ async fn detach<A: Agent>(
     State(shared): State<Shared<A>>,
     ConnectInfo(peer): ConnectInfo<Peer>,
 ) -> Result<Json<Value>, Refusal> {
-    shared.permit(peer, "detach", String::new(), None)?;
+    shared.permit(peer, "detach", denied("detach", "", None, peer))?;
     to_its_end(async move { shared.agent.detach(peer.actor).await }).await?;
     Ok(Json(json!({"kind": "Detached"})))
 }

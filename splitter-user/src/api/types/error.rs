@@ -61,6 +61,8 @@ pub enum ErrorCode {
     NotFound,
     /// The agent does not answer. Made by the client, never sent.
     Unreachable,
+    /// The agent has more to do than it takes: nothing was done, try again.
+    Busy,
     /// The change failed after it began and was taken back; traffic is as before.
     RolledBack,
     /// The time ran out.
@@ -74,11 +76,16 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// Whether the same request may be answered in a moment: the agent is being restarted, or has too much to do.
+    pub fn may_pass(self) -> bool {
+        matches!(self, Self::Unreachable | Self::Busy)
+    }
+
     /// The exit code of `splitterctl`.
     pub fn exit_code(self) -> u8 {
         match self {
             Self::Refused | Self::NotFound | Self::Internal => 1,
-            Self::Unreachable => 2,
+            Self::Unreachable | Self::Busy => 2,
             Self::RolledBack => 3,
             Self::TimedOut => 4,
             Self::Conflict => 6,
@@ -94,7 +101,7 @@ impl ErrorCode {
             Self::Conflict => 409,
             Self::Policy => 403,
             Self::TimedOut => 504,
-            Self::Unreachable => 503,
+            Self::Unreachable | Self::Busy => 503,
             Self::RolledBack | Self::Internal => 500,
         }
     }

@@ -10,7 +10,7 @@ use super::ListenerView;
 pub const DEFAULT_FLOW_LIMIT: u32 = 1_000;
 
 /// The most flows that one request may list.
-pub const MAX_FLOW_LIMIT: u32 = 100_000;
+pub const MAX_FLOW_LIMIT: u32 = 10_000;
 
 /// Which flows to list; all conditions hold together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

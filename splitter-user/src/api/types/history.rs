@@ -77,6 +77,9 @@ pub struct HistoryItem {
     pub by: Who,
     /// The verb as the command line spells it.
     pub verb: String,
+    /// The whole request as the command line spells it; null in records of agents that did not keep it.
+    #[serde(default)]
+    pub command: Option<String>,
     /// Why.
     pub reason: Option<String>,
     /// Weights in force before; empty for a new service.
@@ -121,6 +124,10 @@ pub struct AuditItem {
     pub verb: String,
     /// What it was to act on: services, or `release/NAME`; empty for the agent as a whole.
     pub target: String,
+    /// The whole request as the command line spells it; null for what moves no weights, and in records of agents that did
+    /// not keep it.
+    #[serde(default)]
+    pub command: Option<String>,
     /// Why.
     pub reason: Option<String>,
     /// Whether it was done.

@@ -19,6 +19,7 @@ async fn each_refusal_has_its_exit_code_and_prints_all_details() {
         (ErrorCode::Refused, 1),
         (ErrorCode::NotFound, 1),
         (ErrorCode::Internal, 1),
+        (ErrorCode::Busy, 2),
         (ErrorCode::RolledBack, 3),
         (ErrorCode::TimedOut, 4),
         (ErrorCode::Conflict, 6),

@@ -71,8 +71,29 @@ async fn audit_tells_done_from_refused() {
         "{}",
         lines[2]
     );
+    // What somebody wrote does not steer the terminal.
+    assert!(!ran.out.contains('\u{1b}'), "{:?}", ran.out);
+    assert!(lines[1].contains("old\\u{1b}[2Jnews"), "{}", lines[1]);
+    let ran = ctl(&running.socket, "audit -o wide").await;
+    assert!(
+        ran.out
+            .lines()
+            .next()
+            .unwrap()
+            .trim_end()
+            .ends_with("COMMAND")
+            && ran.out.contains("cutover web --to green --existing reset"),
+        "{}",
+        ran.out
+    );
+    let ran = ctl(&running.socket, "history -o wide").await;
+    assert!(ran.out.contains("set-weight web green=25%"), "{}", ran.out);
     let ran = ctl(&running.socket, "audit -o json").await;
     assert_eq!(ran.json()["kind"], "AuditList");
+    assert_eq!(
+        ran.json()["items"][1]["command"],
+        "cutover web --to green --existing reset"
+    );
     assert_eq!(ran.json()["items"][0]["outcome"], "refused");
 }
 

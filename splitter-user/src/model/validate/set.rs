@@ -2,14 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::validate_service;
+use super::{LESS, crowd, pairs, validate_service};
 use crate::diagnostic::list;
 use crate::model::{
-    At, Endpoint, Listener, MAX_LISTENERS_PER_ENDPOINT, Mode, Place, Problem, Service,
+    At, Endpoint, Listener, MAX_LISTENERS_PER_ENDPOINT, MAX_PAIRS, Mode, Place, Problem, Service,
 };
 
 /// What is wrong with the services of a host, each by itself and all of them together.
 pub fn validate_set(services: &BTreeMap<String, Service>) -> Vec<Problem> {
+    let all: usize = services.values().map(pairs).sum();
+    if let (true, Some(most)) = (all > MAX_PAIRS, services.values().max_by_key(|s| pairs(s))) {
+        return vec![Problem {
+            at: vec![at(most, Place::Listeners)],
+            message: crowd(all),
+            fix: LESS.to_owned(),
+        }];
+    }
     let mut problems: Vec<Problem> = services.values().flat_map(validate_service).collect();
     let listeners = listeners(services);
     overlaps(&listeners, &mut problems);

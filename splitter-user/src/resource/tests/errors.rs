@@ -364,3 +364,60 @@ fn a_text_that_explodes_is_refused() {
     let deep = format!("a: {}1{}", "[".repeat(100), "]".repeat(100));
     assert!(wrong(&deep).contains("nested more than 32 deep"));
 }
+
+/// As long as the agent takes.
+const LONG: usize = 1 << 20;
+
+#[test]
+fn thousands_of_mistakes_in_one_long_line_are_told_in_bounded_room() {
+    let fields: String = (0..5_000).map(|n| format!("k{n}: 1, ")).collect();
+    let text = format!("{{{fields}{}}}", " ".repeat(LONG - fields.len()));
+    let found = parse(&text, "x").unwrap_err();
+    assert_eq!(found.iter().count(), 101, "the last one counts the rest");
+    let kept: usize = found
+        .iter()
+        .filter_map(|one| one.source_line.as_deref())
+        .map(str::len)
+        .sum();
+    assert!(kept <= 100 * 100, "{kept} bytes of source are kept");
+    let told = found.to_string();
+    assert!(told.len() < 100_000, "{} bytes", told.len());
+    assert!(
+        told.contains("k0") && told.contains("more are wrong"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_key_of_any_length_is_not_repeated_whole() {
+    let text = format!("? {}\n: 1\n", "k".repeat(LONG / 4));
+    let told = wrong(&text);
+    assert!(
+        told.contains("is not a known field") || told.contains("kkk..."),
+        "{told}"
+    );
+    assert!(told.len() < 20_000, "{} bytes", told.len());
+}
+
+#[test]
+fn long_values_that_aliases_multiply_are_refused_by_their_bytes() {
+    let long = "x".repeat(LONG / 4);
+    let text = format!("a: &a {long}\nb: [{}]\n", "*a, ".repeat(1_000));
+    let told = wrong(&text);
+    assert!(told.contains("bytes in all, aliases written out"), "{told}");
+}
+
+#[test]
+fn anchors_around_anchors_count_for_what_they_keep() {
+    let values = "x, ".repeat(100_000);
+    let anchors: String = (0..20).map(|n| format!("&a{n} [")).collect();
+    let text = format!("a: {anchors}{values}{}\n", "]".repeat(20));
+    assert!(wrong(&text).contains("more than 250000 values"));
+}
+
+#[test]
+fn many_different_keys_and_anchors_are_read_in_no_time() {
+    // Quadratic work on as many would take minutes.
+    let keys: String = (0..60_000).map(|n| format!("k{n}: &a{n} 1\n")).collect();
+    assert!(wrong(&keys).contains("more are wrong"));
+}

@@ -201,6 +201,57 @@ fn the_audit_is_bounded_and_refusals_push_out_nothing_that_was_done() {
 }
 
 #[test]
+fn refusals_of_callers_without_a_role_push_out_no_others_however_many_they_are() {
+    let mut writer = web();
+    let denials = writer.refusals.denials();
+    let error = ApiError::new(ErrorCode::Policy, "no".repeat(1 << 20));
+    for _ in 0..10_000 {
+        let request = because(undo(), "again");
+        denials.add(Refusal::of(&request, SOMEBODY, &error));
+    }
+    writer
+        .change(&because(cutover("gren"), "typo"), ROOT)
+        .unwrap_err();
+    let items = audit(&mut writer);
+    let of = |uid: u32| {
+        items
+            .iter()
+            .filter(move |item| item.by.uid == uid && item.code.is_some())
+    };
+    assert_eq!((of(SOMEBODY.uid).count(), of(0).count()), (100, 1));
+    let told: usize = of(SOMEBODY.uid)
+        .filter_map(|item| item.message.as_deref())
+        .map(str::len)
+        .sum();
+    assert!(told <= 100 * 1_000, "{told} bytes");
+}
+
+#[test]
+fn history_and_audit_say_what_was_asked_for_flags_and_all() {
+    let mut writer = web();
+    let drain = Command::Drain {
+        service: "web".into(),
+        what: DrainTarget::Track("green".into()),
+        timeout: Some(Duration::from_secs(600)),
+        on_timeout: Some(crate::model::OnTimeout::Reset),
+        spread: None,
+    };
+    run(&mut writer, drain);
+    let mut wrong = because(cutover("gren"), "typo");
+    wrong.expect_generation = Some(2);
+    writer.change(&wrong, SOMEBODY).unwrap_err();
+    let done = Some("drain web green --timeout 10m --on-timeout reset");
+    assert_eq!(history(&writer)[0].command.as_deref(), done);
+    let items = audit(&mut writer);
+    assert_eq!(items[1].command.as_deref(), done);
+    assert_eq!(
+        items[0].command.as_deref(),
+        Some("cutover web --to gren --expect-generation 2")
+    );
+    assert_eq!(items[2].command.as_deref(), Some("apply -f test"));
+}
+
+#[test]
 fn a_freeze_refuses_changes_and_says_who_froze_why_and_what_goes_on() {
     let mut writer = web();
     run(&mut writer, cutover("green"));

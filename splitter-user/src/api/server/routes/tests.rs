@@ -138,6 +138,34 @@ async fn each_role_may_do_what_the_table_says_and_nothing_else() {
     }
 }
 
+#[tokio::test]
+async fn a_caller_without_a_role_leaves_nothing_long_behind() {
+    let agent = Arc::new(Fake::default());
+    let undo = json!({"undo": {"target": "web"}});
+    let long = "x".repeat(1 << 20);
+    for body in [
+        json!({"command": undo, "reason": long}),
+        json!({"command": {"undo": {"target": long}}}),
+        json!({"command": {"apply": {"yaml": "a: b", "origin": long}}}),
+    ] {
+        let (status, _) = answer(&agent, None, Ask::Post("/v1/changes", body)).await;
+        assert_eq!(status, 400);
+    }
+    let body = json!({"frozen": true, "reason": long});
+    assert_eq!(
+        answer(&agent, None, Ask::Post("/v1/freeze", body)).await.0,
+        400
+    );
+    assert!(agent.denied.lock().unwrap().is_empty());
+    let body = json!({"command": undo, "reason": "why not"});
+    assert_eq!(
+        answer(&agent, None, Ask::Post("/v1/changes", body)).await.0,
+        403
+    );
+    let noted = agent.denied.lock().unwrap().remove(0);
+    assert_eq!(noted.command.as_deref(), Some("undo web"));
+}
+
 #[test]
 fn every_verb_is_in_the_table_once_and_readers_change_nothing() {
     for (verb, ask) in asks() {
