@@ -142,12 +142,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_byte_now_and_then_does_not_hold_a_connection_open() {
-        let time = Duration::from_millis(300);
+        let time = Duration::from_millis(500);
         let (mut caller, stream) = duplex(64);
         let mut connection = Connection::new(stream, (), time);
         let began = Instant::now();
         let trickle = tokio::spawn(async move {
-            // paced: one byte well within the time, again and again.
             while caller.write_all(b"x").await.is_ok() {
                 tokio::time::sleep(time / 10).await; // paced: a slow caller
             }
@@ -159,22 +158,22 @@ mod tests {
             }
         };
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        assert!(began.elapsed() < 10 * time, "{:?}", began.elapsed());
+        assert!(began.elapsed() < 20 * time, "{:?}", began.elapsed());
         drop(connection);
         trickle.await.unwrap();
     }
 
     #[tokio::test]
     async fn each_turn_has_the_whole_time() {
-        let time = Duration::from_millis(400);
+        let time = Duration::from_secs(2);
         let (mut caller, stream) = duplex(64);
         let mut connection = Connection::new(stream, (), time);
         let mut byte = [0];
         for _ in 0..4 {
-            tokio::time::sleep(time / 4).await; // paced: a caller that thinks
+            tokio::time::sleep(time / 6).await; // paced: a caller that thinks
             caller.write_all(b"?").await.unwrap();
             connection.read_exact(&mut byte).await.unwrap();
-            tokio::time::sleep(time / 4).await; // paced: an answer that takes a while
+            tokio::time::sleep(time / 6).await; // paced: an answer that takes a while
             connection.write_all(b"!").await.unwrap();
             caller.read_exact(&mut byte).await.unwrap();
         }

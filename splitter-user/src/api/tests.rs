@@ -485,7 +485,7 @@ async fn texts_that_are_kept_have_a_length_and_no_control_characters() {
 }
 
 #[tokio::test]
-async fn an_answer_from_an_agent_without_a_place_is_understood() {
+async fn who_is_sent_away_before_it_has_asked_may_try_again() {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("agent.sock");
     let listener = tokio::net::UnixListener::bind(&socket).unwrap();
@@ -507,7 +507,8 @@ async fn an_answer_from_an_agent_without_a_place_is_understood() {
     });
     let error = Client::new(&socket).unwrap().status().await.unwrap_err();
     drop(answer.await.unwrap());
-    assert_eq!((error.code, error.code.exit_code()), (ErrorCode::Busy, 2));
+    assert!(error.code.may_pass(), "{error}");
+    assert_eq!(error.code.exit_code(), 2);
 }
 
 #[tokio::test]

@@ -133,8 +133,8 @@ mod tests {
         for uid in 0..20 {
             assert!(names.of([uid]).await.is_empty());
         }
-        assert_eq!(BEGUN.load(Ordering::SeqCst), 1);
         HANGS.wait();
+        assert_eq!(BEGUN.load(Ordering::SeqCst), 1);
         while names.of([0]).await.is_empty() {}
     }
 }

@@ -51,12 +51,12 @@ fn the_nearest_known_word_is_suggested_and_a_far_one_is_not() {
 
 #[test]
 fn however_much_is_wrong_what_is_kept_and_told_is_bounded() {
-    let text = "x".repeat(2_000_000);
+    let text = "x".repeat(200_000);
     let mut report = Report::new("web.yaml", &text);
     for column in 0..5_000 {
         let at = Position {
             line: 1,
-            column: 1_900_000 + column,
+            column: 190_000 + column,
             width: 1,
         };
         report.error(at, text.as_str(), text.as_str(), text.as_str());

@@ -29,7 +29,7 @@ fn agent() -> (Daemon, watch::Receiver<BTreeSet<IpAddr>>) {
     .unwrap();
     let (writer, _thread) = writer.start().unwrap();
     let agent = Daemon {
-        config: Config::parse("interfaces = [\"lo\"]", "test").unwrap(),
+        config: Config::parse("interfaces = [\"eth0\"]", "test").unwrap(),
         writer,
         started: Instant::now(),
         attached: Vec::new(),
