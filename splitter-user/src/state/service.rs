@@ -253,6 +253,18 @@ pub struct Closing {
     pub ending: Ending,
 }
 
+/// For how long after its end a closing goes on, in milliseconds: flows may be closed more slowly than was asked for,
+/// if there are very many.
+const LATE: u64 = 5 * 60 * 1_000;
+
+impl Closing {
+    /// Whether nothing is left to be closed at `now`.
+    #[must_use]
+    pub const fn is_over(&self, now: u64) -> bool {
+        now > self.since.saturating_add(self.spread).saturating_add(LATE)
+    }
+}
+
 /// A service in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceState {

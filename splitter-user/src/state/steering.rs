@@ -66,4 +66,11 @@ impl Steering {
     pub fn uses(&self, number: u8) -> bool {
         self.fallback == Some(number) || self.routes.lead_to(number)
     }
+
+    /// Whether anybody may be led to this track, testers among them.
+    #[must_use]
+    pub fn leads_to(&self, number: u8) -> bool {
+        let previewed = self.preview.as_ref().and_then(|preview| preview.track);
+        self.uses(number) || previewed == Some(number)
+    }
 }

@@ -76,6 +76,9 @@ impl<D: DataPlane + 'static> Writer<D> {
             for drain in tracks.chain(service.drained_backends.values_mut()) {
                 clock::again(&mut drain.since, &mut drain.deadline, super::now_ms());
             }
+            for closing in service.closings.values_mut() {
+                closing.since = closing.since.min(super::now_ms());
+            }
             writer.world.services.insert(record.name, service);
         }
         let mut ids = writer.store.load_ids()?;

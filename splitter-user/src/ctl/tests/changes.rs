@@ -402,7 +402,7 @@ async fn progress_of_a_drain_is_talk() {
     assert_eq!(ran.code, 0);
     assert!(
         ran.err.starts_with(
-            "draining: 12 flows left, all older than 1m 1s, silent for at most 7s, 120 end a minute, none left in about 6s, 3 never \
+            "draining: 12 flows left, all older than 1m 1s, silent for at most 7s, 120 end a minute, none left in about 6s, 3 packets never \
              pinned, deadline in "
         ),
         "{}",
@@ -419,7 +419,7 @@ async fn a_drain_that_times_out_or_is_ended_says_so_by_its_exit_code() {
     assert_eq!(ran.code, 4);
     assert!(
         ran.out.ends_with(
-            "they go on: 7 flows left, all older than 1m 1s, silent for at most 7s, 120 end a minute, none left in about 3s, 3 never \
+            "they go on: 7 flows left, all older than 1m 1s, silent for at most 7s, 120 end a minute, none left in about 3s, 3 packets never \
              pinned; mode dnat\n"
         ),
         "{}",

@@ -170,3 +170,41 @@ fn flows_of_a_track_that_is_left_are_kept_unless_somebody_says_reset() {
     let cut = after(&web(), &cutover("green"));
     assert!(cut.services["web"].closings.is_empty());
 }
+
+#[test]
+fn a_track_that_new_flows_are_led_to_is_not_closed_and_the_answer_says_why() {
+    let tracks = [
+        ("blue", "0%", "198.18.2.11"),
+        ("green", "100%", "198.18.2.21"),
+    ];
+    for steering in [
+        "preview: {vip: 198.18.1.101, port: 80, protocol: tcp, track: green}",
+        "routes: [{match: {source: [198.18.9.0/24]}, track: green}]",
+        "fallback: green",
+    ] {
+        let more = format!("  release: shop\n  {steering}\n");
+        let text = yaml("web", "198.18.1.100", &tracks).replace("  release: shop\n", &more);
+        let led = after(&web(), &apply(&text));
+        let plan = plan(&led, &leaving(cutover("blue")), None, NOW).unwrap();
+        assert!(plan.next.services["web"].closings.is_empty(), "{steering}");
+        let warnings = plan.changes[0].warnings.join("; ");
+        assert!(
+            warnings.contains("flows of track green are not reset"),
+            "{steering}: {warnings}"
+        );
+    }
+}
+
+#[test]
+fn a_ramp_back_to_a_track_that_was_left_ends_its_closing() {
+    let cut = after(&web(), &leaving(cutover("green")));
+    assert!(cut.services["web"].closings.contains_key("blue"));
+    let ramp = Command::SetWeight {
+        target: service("web"),
+        weights: vec![("blue".to_owned(), "5%".to_owned())],
+        ramp: Some(Duration::from_secs(600)),
+    };
+    let service = &after(&cut, &ramp).services["web"];
+    assert_eq!(service.slots_of("blue"), 0, "no slot has moved yet");
+    assert!(service.closings.is_empty());
+}

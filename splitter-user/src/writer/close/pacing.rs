@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use splitter_ebpf::hash::{derive, siphash13};
 
-use super::super::Writer;
 use super::super::scan::listener_of;
+use super::super::{Writer, now_ms};
 use super::prodding::Prodded;
 use crate::api::types::DrainTarget;
 use crate::dataplane::{DataPlane, FlowSlot, Tables};
@@ -53,6 +53,8 @@ impl Orders {
 /// Whose flows are closed, and which of them are next.
 pub(super) struct Pacing {
     key: [u64; 2],
+    /// When the agent began; milliseconds since 1970.
+    began: u64,
     orders: Orders,
     /// The next one last.
     due: Vec<Due>,
@@ -62,6 +64,7 @@ impl Pacing {
     pub(super) fn new(secret: &[u8; 32]) -> Self {
         Self {
             key: derive(secret, "close", ""),
+            began: now_ms(),
             orders: Orders::default(),
             due: Vec::new(),
         }
@@ -118,20 +121,30 @@ impl<D: DataPlane + 'static> Writer<D> {
                 Some((DrainTarget::Backend { address, port }, drain.closing()?))
             });
             let left = service.closings.iter();
+            let left = left.filter(|(_, closing)| !self.resumed(**closing).is_over(now_ms()));
             let left = left.map(|(track, closing)| (DrainTarget::Track(track.clone()), *closing));
             for (what, closing) in tracks.chain(backends).chain(left) {
                 for id in self.backends_of(name, &what) {
-                    order(&mut orders.backends, id, closing);
+                    order(&mut orders.backends, id, self.resumed(closing));
                 }
             }
         }
         for (id, closing) in deleted(&self.world.backend_ids) {
-            order(&mut orders.backends, id, closing);
+            order(&mut orders.backends, id, self.resumed(closing));
         }
         for (id, closing) in deleted(&self.world.listener_ids) {
-            order(&mut orders.listeners, id, closing);
+            order(&mut orders.listeners, id, self.resumed(closing));
         }
         self.closer.pacing.orders = orders;
+    }
+
+    /// What is left of a closing that began before this agent did: it takes its whole spread again, in the same order,
+    /// so that what was missed meanwhile does not come all at once.
+    fn resumed(&self, closing: Closing) -> Closing {
+        Closing {
+            since: closing.since.max(self.closer.pacing.began),
+            ..closing
+        }
     }
 
     /// Closes a flow that is due.

@@ -408,3 +408,49 @@ fn what_was_closed_is_counted() {
     assert_eq!((closes.reset, closes.resteered), (1, 0));
     assert!(closes.prods >= 2 && closes.prods_failed == 0, "{closes:?}");
 }
+
+#[test]
+fn what_an_agent_that_was_away_has_missed_is_spread_and_not_made_up_for_at_once() {
+    const NOW: u64 = 1_700_000_000_000;
+    let at = |ms: u64| clock::FROZEN.set(Some(NOW + ms));
+    at(0);
+    let mut writer = web();
+    for port in 40_000..40_100 {
+        pin(&writer, port, 1, State::Established);
+    }
+    let (spread, all) = (Duration::from_secs(60), flows(&writer).len());
+    run(&mut writer, drain_blue(AT_ONCE, OnTimeout::Reset, spread));
+    let Writer { plane, store, .. } = writer;
+    at(45_000);
+    let mut writer = writer_over(plane, store, true);
+    work(&mut writer, 3);
+    assert!(cut(&writer) < all / 10, "{} of {all} at once", cut(&writer));
+    at(75_000);
+    work(&mut writer, 3);
+    let half = cut(&writer);
+    assert!((all / 4..all * 3 / 4).contains(&half), "{half} of {all}");
+    at(105_000);
+    work(&mut writer, 3);
+    assert_eq!(cut(&writer), all);
+}
+
+#[test]
+fn a_track_that_was_left_is_closed_after_a_restart_with_a_clock_that_was_set_back() {
+    const NOW: u64 = 1_700_000_000_000;
+    clock::FROZEN.set(Some(NOW));
+    let mut writer = web();
+    pin(&writer, 40_000, 1, State::Established);
+    run(
+        &mut writer,
+        Command::Cutover {
+            target: target(),
+            to: "green".into(),
+            existing: Existing::Reset,
+        },
+    );
+    let Writer { plane, store, .. } = writer;
+    clock::FROZEN.set(Some(NOW - 3_600_000));
+    let mut writer = writer_over(plane, store, true);
+    work(&mut writer, 3);
+    assert_eq!(cut(&writer), 1);
+}

@@ -261,7 +261,7 @@ fn what_no_export_wrote_is_refused_with_the_reason() {
         assert!(text.contains(right), "{right}:\n{text}");
         let error = other_host()
             .change(&import(&text.replacen(right, wrong, 1)), ROOT)
-            .unwrap_err();
+            .expect_err(wrong);
         let all = format!("{} {:?}", error.message, error.details);
         assert!(all.contains(part), "{wrong}: {all}");
     }

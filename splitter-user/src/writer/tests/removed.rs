@@ -146,8 +146,16 @@ fn they_are_closed_over_the_spread_that_the_service_had_when_it_was_removed_acro
     work(&mut writer, 20);
     let half = cut(&writer);
     assert!((all / 3..all * 2 / 3).contains(&half), "{half} of {all}");
+    // What is left takes the whole spread once more.
     let mut writer = restarted(writer);
     at(160);
+    work(&mut writer, 20);
+    assert!(
+        (half..all).contains(&cut(&writer)),
+        "{} of {all}",
+        cut(&writer)
+    );
+    at(210);
     work(&mut writer, 20);
     assert_eq!(cut(&writer), all);
 }
@@ -244,11 +252,11 @@ fn where_backends_answer_by_themselves_the_client_alone_is_prodded_and_of_udp_no
         let yaml = with_drain("{timeout: 1m}")
             .replace("  tracks:", &format!("  mode: {mode}\n  tracks:"))
             .replace("protocol: tcp", &format!("protocol: {protocol}"));
+        at(0);
         let mut writer = web();
         delete(&mut writer, true);
         settle(&mut writer);
         let sent = noted(&mut writer);
-        at(0);
         apply(&mut writer, &yaml);
         pin(&writer, 40_000, 1, State::Established);
         delete(&mut writer, false);
