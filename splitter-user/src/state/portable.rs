@@ -262,7 +262,9 @@ impl Portable {
                 "its split has other routes or another fallback than its resource".to_owned(),
             );
         }
-        if split.salt != spec.salt() || !split.affinity.covers_like(&spec.affinity) {
+        let written = split.affinity.salt.as_ref();
+        let salted = split.salt == spec.salt() && written.is_none_or(|salt| *salt == split.salt);
+        if !salted || !split.affinity.covers_like(&spec.affinity) {
             return Err("its split has another affinity or salt than its resource".to_owned());
         }
         let drained = self.drained_backends.into_iter();

@@ -78,9 +78,9 @@ impl Split {
         let route = self.routes.iter().find(matches);
         let by_weight = self.slots.as_bytes()[usize::from(slot)];
         let track = route.map_or(by_weight, |route| route.track);
-        let able = [Some(track), self.fallback].into_iter().flatten();
+        let mut those = [Some(track), self.fallback].into_iter().flatten();
         Choice {
-            track: able.into_iter().find(|track| serves(*track)),
+            track: those.find(|track| serves(*track)),
             aside: route.is_some(),
         }
     }

@@ -228,11 +228,10 @@ fn through_a_tunnel_the_rst_goes_the_way_of_the_flows_packets() -> Result<()> {
 fn through_a_tunnel_the_rst_has_the_outer_source_of_the_flows_packets() -> Result<()> {
     for family in 0..2 {
         let mut cut = Cut::new(Mode::Ipip, family, TCP)?;
-        // The flow label of IPv6, and the outer addresses.
-        let places = [vec![26..34], vec![14..18, 22..54]];
-        let outer = |frame: &[u8]| -> Vec<u8> {
-            let parts = places[family].iter().map(|place| &frame[place.clone()]);
-            parts.collect::<Vec<_>>().concat()
+        // The outer addresses, and the flow label of IPv6.
+        let outer = |frame: &[u8]| match family {
+            0 => frame[26..34].to_vec(),
+            _ => [&frame[14..18], &frame[22..54]].concat(),
         };
         for port in 40_000..40_016 {
             cut.request.from.set_port(port);
