@@ -128,7 +128,7 @@ pub(super) fn address(v6: bool, net: u8, n: u8) -> IpAddr {
 
 /// Client number `n`; every other one by a route that the kernel knows.
 pub(super) fn client(v6: bool, n: u8) -> IpAddr {
-    match (n % 2 == 0, v6) {
+    match (n.is_multiple_of(2), v6) {
         (true, false) => IpAddr::from([198, 19, 7, n]),
         (true, true) => IpAddr::from([0x2001, 0xdb8, 0xc, 0, 0, 0, 9, n.into()]),
         (false, v6) => address(v6, 9, n),

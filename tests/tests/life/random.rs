@@ -199,13 +199,18 @@ fn take(site: &mut Site, model: &mut Model, step: &Step) -> Result<()> {
             return site.agent.restart();
         }
         Step::Restart => return site.agent.restart(),
-        Step::Apply(weights) => site
+        Step::Apply(weights) => {
+            site.agent
+                .apply_yaml(&model.yaml(&web(), Some(*weights), None, model.route()))
+        }
+        Step::Backend(which) => {
+            site.agent
+                .apply_yaml(&model.yaml(&web(), None, Some(*which), model.route()))
+        }
+        Step::Route(track) => site
             .agent
-            .apply_yaml(&model.yaml(&web(), Some(*weights), None)),
-        Step::Backend(which) => site
-            .agent
-            .apply_yaml(&model.yaml(&web(), None, Some(*which))),
-        other => site.agent.ctl(&other.line()),
+            .apply_yaml(&model.yaml(&web(), None, None, *track)),
+        other => site.agent.ctl(&other.line(model)),
     }?;
     let accepted = model.take(step);
     let wanted = if accepted { 0 } else { 1 };
@@ -234,7 +239,7 @@ fn compare(site: &Site, model: &mut Model) -> Result<()> {
     for track in tracks {
         let name = track["name"].as_str().context("a name")?;
         let slots = track["slots"].as_u64().context("slots")?;
-        let (weight, share, drained) = model.track(name);
+        let (weight, share, out) = model.track(name);
         sum += slots;
         ensure!(
             track["weight"].as_str() == Some(&*weight.to_string()),
@@ -248,8 +253,8 @@ fn compare(site: &Site, model: &mut Model) -> Result<()> {
             "{name}: {slots} slots, not {exact}"
         );
         ensure!(
-            (track["state"] == "ready") != drained,
-            "{name}: state {}, drained: {drained}",
+            (track["state"] == "ready") != out,
+            "{name}: state {}, out: {out}",
             track["state"]
         );
     }
