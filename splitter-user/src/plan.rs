@@ -158,9 +158,6 @@ pub fn plan(
             (None, Some(_)) if secret.is_some() => plan.touched.push(name.clone()),
             (before, Some(after)) if before != Some(&*after) => {
                 after.generation = before.map_or(1, |before| before.generation + 1);
-                if before.is_none_or(|before| !before.split.same_as(&after.split)) {
-                    after.split_since = after.generation;
-                }
                 if let Some(before) = before {
                     after.warm_up(before, now);
                 }

@@ -23,7 +23,7 @@ pub fn create(spec: Service) -> Result<ServiceState, ApiError> {
         },
         spec,
         generation: 0,
-        split_since: 0,
+        split_since: 1,
         numbers,
         drained_tracks: BTreeMap::new(),
         drained_backends: BTreeMap::new(),

@@ -76,6 +76,14 @@ fn undo() -> Command {
     }
 }
 
+fn undo_to(generation: u64) -> Command {
+    Command::Undo {
+        target: service("web"),
+        to_generation: Some(generation),
+        existing: Existing::Keep,
+    }
+}
+
 fn drain(what: DrainTarget) -> Command {
     Command::Drain {
         service: "web".to_owned(),

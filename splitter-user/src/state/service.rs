@@ -257,8 +257,10 @@ impl ServiceState {
         self.anchors.first()
     }
 
-    /// Makes the split of `before` the newest anchor. The oldest one goes when there are too many.
+    /// Makes the split of `before` the newest anchor, and the one in force that of the next generation: also where
+    /// a ramp has moved none of its slots yet. The oldest anchor goes when there are too many.
     pub fn remember(&mut self, before: &Self) {
+        self.split_since = before.generation + 1;
         for anchor in &mut self.anchors {
             anchor.split.table = UNPLACED;
         }
