@@ -84,6 +84,14 @@ fn undo() -> Command {
     }
 }
 
+fn undo_to(generation: u64) -> Command {
+    Command::Undo {
+        target: service("web"),
+        to_generation: Some(generation),
+        existing: Existing::Keep,
+    }
+}
+
 fn drain(what: DrainTarget) -> Command {
     Command::Drain {
         service: "web".to_owned(),
@@ -305,6 +313,34 @@ fn another_generation_than_the_expected_one_is_a_conflict_before_all_else() {
     let error = plan(&web(), &cutover("nosuch"), Some(7), NOW).unwrap_err();
     assert_eq!(error.code, ErrorCode::Conflict);
     assert!(plan(&web(), &cutover("green"), Some(1), NOW).is_ok());
+}
+
+#[test]
+fn the_expected_generation_is_asked_of_every_service_of_a_release_and_is_0_for_one_that_is_new() {
+    let tracks = [
+        ("blue", "50%", "198.18.2.13"),
+        ("green", "50%", "198.18.2.23"),
+    ];
+    let cart = apply(&yaml("cart", "198.18.1.101", &tracks));
+    for (expected, fits) in [(0, true), (1, false)] {
+        assert_eq!(plan(&web(), &cart, Some(expected), NOW).is_ok(), fits);
+    }
+    let both = after(&web(), &cart);
+    let release = Command::Cutover {
+        target: Target::Release("shop".into()),
+        to: "green".into(),
+        existing: Existing::Keep,
+    };
+    assert!(plan(&both, &release, Some(1), NOW).is_ok());
+    let apart = after(&both, &cutover("green"));
+    for (expected, other) in [
+        (1, "web is at generation 2"),
+        (2, "cart is at generation 1"),
+    ] {
+        let error = plan(&apart, &release, Some(expected), NOW).unwrap_err();
+        assert_eq!(error.code, ErrorCode::Conflict);
+        assert!(error.message.contains(other), "{}", error.message);
+    }
 }
 
 #[test]

@@ -39,18 +39,24 @@ pub struct Member {
 /// The table for the backends of one track and one address family, in whatever order they come.
 /// Without any that has weight, all entries are [`NOBODY`].
 pub fn build(backends: &[Member]) -> Box<[u16]> {
-    let mut table = vec![NOBODY; ENTRIES].into_boxed_slice();
+    deal(backends, ALL)
+}
+
+/// A table of so many entries, which must be a prime.
+fn deal(backends: &[Member], entries: u32) -> Box<[u16]> {
+    let mut table = vec![NOBODY; entries as usize].into_boxed_slice();
     let mut members: Vec<&Member> = backends.iter().filter(|m| m.weight > 0).collect();
     members.sort_unstable_by_key(|member| (member.address, member.port, member.id));
     let weights: Vec<u64> = members.iter().map(|m| u64::from(m.weight)).collect();
-    let targets = apportion(ALL, 1, &weights);
-    let mut orders: Vec<Order> = members.iter().map(|member| Order::of(member)).collect();
+    let targets = apportion(entries, 1, &weights);
+    let order = |member: &&Member| Order::of(member, entries);
+    let mut orders: Vec<Order> = members.iter().map(order).collect();
     let mut taken = vec![0_u32; members.len()];
     let mut turns: BinaryHeap<Reverse<(u64, usize)>> = (0..members.len())
         .filter(|index| targets[*index] > 0)
         .map(|index| Reverse((0, index)))
         .collect();
-    let mut filled = vec![false; ENTRIES];
+    let mut filled = vec![false; table.len()];
     while let Some(Reverse((_, index))) = turns.pop() {
         let entry = orders[index].next_free(&filled);
         filled[entry] = true;
@@ -72,7 +78,7 @@ struct Order {
 }
 
 impl Order {
-    fn of(member: &Member) -> Self {
+    fn of(member: &Member, entries: u32) -> Self {
         let mut hash = Fnv::default();
         match member.address {
             IpAddr::V4(v4) => v4.octets().iter().for_each(|byte| hash.add(*byte)),
@@ -82,8 +88,8 @@ impl Order {
         let hash = mix(hash.0);
         let modulo = |number: u64, by: u32| usize::try_from(number % u64::from(by)).unwrap_or(0);
         Self {
-            at: modulo(hash, ALL),
-            step: modulo(mix(hash ^ u64::from(ALL)), ALL - 1) + 1,
+            at: modulo(hash, entries),
+            step: modulo(mix(hash ^ u64::from(entries)), entries - 1) + 1,
         }
     }
 
@@ -92,8 +98,8 @@ impl Order {
         loop {
             let entry = self.at;
             self.at += self.step;
-            if self.at >= ENTRIES {
-                self.at -= ENTRIES;
+            if self.at >= filled.len() {
+                self.at -= filled.len();
             }
             if !filled[entry] {
                 return entry;

@@ -5,14 +5,6 @@ use proptest::prelude::*;
 use super::*;
 use crate::state::{ANCHORS, ServiceState, Split, SplitFate};
 
-fn undo_to(generation: u64) -> Command {
-    Command::Undo {
-        target: service("web"),
-        to_generation: Some(generation),
-        existing: crate::api::types::Existing::Keep,
-    }
-}
-
 fn set_weight(track: &str, weight: &str) -> Command {
     Command::SetWeight {
         target: service("web"),

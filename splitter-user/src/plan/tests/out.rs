@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::model::OnTimeout;
-use crate::state::{Closing, Ending, Out};
+use crate::state::{Closing, Ending, Out, Split};
 
 fn track(name: &str) -> DrainTarget {
     DrainTarget::Track(name.to_owned())
@@ -78,6 +78,57 @@ fn all_tracks_may_drain_and_any_of_them_may_come_back_first() {
             (62_259, 3_277)
         );
     }
+}
+
+#[test]
+fn a_track_without_weight_that_is_ready_before_all_others_gets_its_routes_and_fallback_back_and_no_slot()
+ {
+    let text = yaml(
+        "web",
+        "198.18.1.100",
+        &[
+            ("blue", "100%", "198.18.2.11"),
+            ("green", "0%", "198.18.2.21"),
+        ],
+    ) + "  fallback: green\n  routes: [{match: {source: [198.18.9.0/24]}, track: green}]\n";
+    let world = after(&World::empty(16, 64, 64), &apply(&text));
+    let green_out = after(&world, &drain(track("green")));
+    let both = after(&green_out, &drain(track("blue")));
+    let staff = || "198.18.9.7".parse().unwrap();
+    let steering = &both.services["web"].split.steering;
+    assert_eq!(
+        (steering.routes.find(staff()), steering.fallback),
+        (None, None)
+    );
+
+    let plan = plan(&both, &ready(track("green")), None, NOW).unwrap();
+    let service = &plan.next.services["web"];
+    let green = service.number_of("green");
+    let steering = &service.split.steering;
+    assert_eq!(
+        (steering.routes.find(staff()), steering.fallback),
+        (green, green)
+    );
+    assert_eq!(service.split.slots, both.services["web"].split.slots);
+    assert!(is_closed(service, "blue") && !service.drained_tracks.contains_key("green"));
+    // It is a split of its own, which undo leaves for the one in which nobody was ready.
+    let generation = service.generation;
+    assert_eq!((generation, service.split_since), (4, 4));
+    let back = after(&plan.next, &undo());
+    assert_eq!(
+        back.services["web"].split.steering,
+        both.services["web"].split.steering
+    );
+    assert!(back.services["web"].drained_tracks.contains_key("green"));
+    // With blue ready too, the slots are where they were all the time.
+    let all = after(&plan.next, &ready(track("blue")));
+    assert_eq!(
+        all.services["web"].split,
+        Split {
+            table: all.services["web"].split.table,
+            ..world.services["web"].split.clone()
+        }
+    );
 }
 
 #[test]

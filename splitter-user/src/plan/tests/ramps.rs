@@ -125,6 +125,27 @@ fn undo_in_the_middle_of_a_ramp_goes_to_the_split_before_it_and_a_second_one_to_
 }
 
 #[test]
+fn undo_to_a_generation_of_before_a_ramp_goes_there_at_its_start_in_its_middle_and_at_its_end() {
+    let before = web();
+    let begun = after(&before, &ramp("50%", 30));
+    for world in [begun.clone(), later(&begun, 15_000), later(&begun, 30_000)] {
+        let back = plan(&world, &undo_to(1), None, NOW).unwrap();
+        assert!(
+            !back.is_empty(),
+            "the split of generation 1 is not in force"
+        );
+        assert!(state(&back.next).is_none());
+        assert_eq!(
+            back.next.services["web"].split.slots,
+            before.services["web"].split.slots
+        );
+        assert_eq!(weights(&back.next), weights(&before));
+        let own = plan(&world, &undo_to(2), None, NOW).unwrap();
+        assert!(own.is_empty(), "the ramp is what generation 2 made");
+    }
+}
+
+#[test]
 fn another_change_of_the_weights_ends_a_ramp_and_starts_from_where_it_stood() {
     let middle = later(&after(&web(), &ramp("50%", 30)), 15_000);
     let plan = plan(&middle, &cutover("green"), None, NOW).unwrap();

@@ -222,3 +222,32 @@ fn the_digest_names_everything_that_decides_who_goes_where() {
     let reason = after(&web(), &apply(&with(&STAFF.replace("staff", "x"))));
     assert!(digests.contains(&reason.services["web"].digest()));
 }
+
+#[test]
+fn the_tables_are_entered_by_what_the_affinity_covers_and_by_the_salt() {
+    use splitter_ebpf::abi::SplitHeader;
+    let header = |affinity: &str| {
+        let world = after(&web(), &apply(&with(&format!("  affinity: {affinity}\n"))));
+        world.services["web"]
+            .split
+            .header(&[1; 32], &world.listener_ids)
+    };
+    let whole = header("{key: clientIP}");
+    assert_eq!(whole.mask_v4, u32::MAX);
+    let narrow = header("{key: clientIP, prefix: {v4: 24, v6: 56}}");
+    assert_eq!(narrow.mask_v4, u32::from_ne_bytes([255, 255, 255, 0]));
+    let v6: std::net::Ipv6Addr = "ffff:ffff:ffff:ff00::".parse().unwrap();
+    assert_eq!(narrow.mask_v6, v6.into());
+    assert_eq!(narrow.split_key, whole.split_key);
+    let salted = header("{key: clientIP, salt: other}");
+    assert_ne!(salted.split_key, whole.split_key);
+    assert_eq!(
+        salted.track_key, whole.track_key,
+        "the backend within a track does not go by the salt"
+    );
+    let kept = header("{key: clientIP, backend: clientIP}");
+    assert_eq!(
+        (whole.flags, kept.flags),
+        (0, SplitHeader::BACKEND_BY_CLIENT)
+    );
+}

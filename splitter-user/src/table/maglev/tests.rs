@@ -134,25 +134,70 @@ fn the_table_never_changes_between_versions() {
     assert_eq!(format!("{:016x}", hash.0), "9ebfe1f276740d3a");
 }
 
+/// Backends of any weights, some of them 0, at places that may lie far apart.
+fn any_members() -> impl Strategy<Value = Vec<Member>> {
+    let weight = prop_oneof![1 => Just(0), 4 => 1..=1_000_u32];
+    prop::collection::btree_map(0..u16::MAX, weight, 0..64).prop_map(|backends| {
+        let ids = (1..).zip(backends);
+        ids.map(|(id, (number, weight))| Member {
+            id,
+            ..member(number, weight)
+        })
+        .collect()
+    })
+}
+
+/// Tables that are dealt as the whole one is, in the time that allows for many of them.
+fn small_prime() -> impl Strategy<Value = u32> {
+    prop::sample::select(vec![257_u32, 521, 1_031])
+}
+
+/// Every backend has exactly the entries that its weight comes to, and nobody has none if somebody has weight.
+fn is_exact(table: &[u16], members: &[Member]) -> bool {
+    let mut sorted = members.to_vec();
+    sorted.sort_unstable_by_key(|member| member.address);
+    let weights: Vec<u64> = sorted.iter().map(|m| u64::from(m.weight)).collect();
+    let targets = apportion(u32::try_from(table.len()).unwrap(), 1, &weights);
+    let counted = counts(table);
+    let wanted = sorted.iter().zip(targets).filter(|(_, count)| *count > 0);
+    let mut wanted: BTreeMap<u16, u32> = wanted.map(|(m, count)| (m.id, count)).collect();
+    if wanted.is_empty() {
+        wanted.insert(NOBODY, u32::try_from(table.len()).unwrap());
+    }
+    counted == wanted
+}
+
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(10_000))]
+
     #[test]
-    fn the_order_of_backends_does_not_matter(
-        shuffled in Just((0..40_u16).map(|n| member(n, u32::from(n % 5) + 1)).collect::<Vec<_>>())
-            .prop_shuffle(),
-    ) {
-        let mut sorted = shuffled.clone();
-        sorted.sort_unstable_by_key(|member| member.id);
-        prop_assert_eq!(build(&shuffled), build(&sorted));
+    fn what_a_weight_comes_to_is_within_one_entry_of_it(weights in prop::collection::vec(1..=1_000_u64, 1..64)) {
+        let sum: u64 = weights.iter().sum();
+        let counts = apportion(ALL, 1, &weights);
+        prop_assert_eq!(counts.iter().sum::<u32>(), ALL);
+        for (count, weight) in counts.iter().zip(&weights) {
+            let (has, wants) = (u64::from(*count) * sum, weight * u64::from(ALL));
+            prop_assert!(has.abs_diff(wants) < sum, "{} for {} of {}", count, weight, sum);
+        }
     }
 
     #[test]
-    fn every_weight_is_honoured(weights in prop::collection::vec(1..=1_000_u32, 1..64)) {
-        let sum: u32 = weights.iter().sum();
-        let counted = counts(&build(&members(&weights)));
-        for (id, weight) in (1..).zip(&weights) {
-            let exact = f64::from(ALL) * f64::from(*weight) / f64::from(sum);
-            let count = f64::from(*counted.get(&id).unwrap());
-            prop_assert!((count - exact).abs() <= 1.0, "{} for {}", count, exact);
-        }
+    fn every_table_is_exact_and_the_order_of_backends_does_not_matter(
+        (members, shuffled) in any_members().prop_flat_map(|members| (Just(members.clone()), Just(members).prop_shuffle())),
+        entries in small_prime(),
+    ) {
+        let table = deal(&members, entries);
+        prop_assert!(is_exact(&table, &members));
+        prop_assert_eq!(deal(&shuffled, entries), table);
+    }
+}
+
+proptest! {
+    // A whole table takes milliseconds: ten thousand of them would take a minute.
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn the_whole_table_is_exact_too(members in any_members().prop_shuffle()) {
+        prop_assert!(is_exact(&build(&members), &members));
     }
 }

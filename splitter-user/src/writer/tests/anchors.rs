@@ -105,6 +105,49 @@ fn anchors_outlive_a_restart_and_a_reboot() {
 }
 
 #[test]
+fn an_anchor_keeps_its_weights_routes_fallback_and_drains_over_a_restart() {
+    let mut writer = web();
+    let routes = "  routes: [{match: {source: [198.18.9.0/24]}, track: green, reason: staff}]";
+    let apply = Command::Apply {
+        yaml: format!("{}\n{routes}\n  fallback: blue\n", YAML.trim_end()),
+        origin: "test".into(),
+    };
+    run(&mut writer, apply);
+    let what = || crate::api::types::DrainTarget::Track("green".into());
+    let drain = Command::Drain {
+        service: "web".into(),
+        what: what(),
+        timeout: None,
+        on_timeout: None,
+        spread: None,
+    };
+    run(&mut writer, drain);
+    let ready = Command::Ready {
+        service: "web".into(),
+        what: what(),
+    };
+    run(&mut writer, ready);
+    let anchors = |writer: &Under| -> Vec<crate::state::Anchor> {
+        let mut anchors = writer.world.services["web"].anchors.clone();
+        for anchor in &mut anchors {
+            anchor.split.table = UNPLACED;
+        }
+        anchors
+    };
+    let before = anchors(&writer);
+    let [drained, routed, ..] = before.as_slice() else {
+        panic!("two anchors at least: {}", before.len());
+    };
+    assert!(drained.drained.contains_key("green"));
+    assert_eq!(
+        (routed.routes.len(), routed.fallback.as_deref()),
+        (1, Some("blue"))
+    );
+    let Writer { plane, store, .. } = writer;
+    assert_eq!(anchors(&writer_over(plane, store, true)), before);
+}
+
+#[test]
 fn a_journal_with_one_anchor_of_before_still_opens() {
     let mut writer = web();
     run(&mut writer, cutover("green"));

@@ -250,3 +250,45 @@ fn which_names_the_very_weight_at_which_the_client_moves() {
         ("route", Some("staff"), None)
     );
 }
+
+#[test]
+fn a_route_whose_track_drains_is_passed_over_and_no_weight_is_named_meanwhile() {
+    let mut writer = by_client();
+    let all = "    - {match: {source: [198.18.0.0/16]}, track: blue, reason: all}\n";
+    apply(&mut writer, &format!("{BY_CLIENT}{all}"));
+    let drain = Command::Drain {
+        service: "web".into(),
+        what: crate::api::types::DrainTarget::Track("green".into()),
+        timeout: None,
+        on_timeout: None,
+        spread: None,
+    };
+    run(&mut writer, drain);
+    let told = explain(&writer, "198.18.9.7:1000", "198.18.1.100:80");
+    assert_eq!(
+        (told.by.as_deref(), told.track.as_deref()),
+        (Some("route"), Some("blue"))
+    );
+    assert!(told.why[0].contains("route 2 (all)"), "{:?}", told.why);
+    assert!(
+        told.why[1].contains("a route to track green matches too"),
+        "{:?}",
+        told.why
+    );
+    let which = |client: &str| writer.which(client.parse().unwrap(), "web").unwrap();
+    assert_eq!(which("198.18.9.7").reason.as_deref(), Some("all"));
+    let weighed = which("198.19.0.7");
+    assert_eq!(
+        (weighed.by.as_str(), weighed.track.as_str(), weighed.moves),
+        ("weights", "blue", None)
+    );
+}
+
+#[test]
+fn which_names_a_backend_only_where_the_client_keeps_it() {
+    let mut writer = by_client();
+    let client = "198.18.9.7".parse().unwrap();
+    assert!(writer.which(client, "web").unwrap().backend.is_some());
+    apply(&mut writer, &BY_CLIENT.replace(", backend: clientIP", ""));
+    assert_eq!(writer.which(client, "web").unwrap().backend, None);
+}

@@ -252,6 +252,22 @@ fn history_and_audit_say_what_was_asked_for_flags_and_all() {
 }
 
 #[test]
+fn of_refusals_that_come_by_the_hundred_in_one_second_the_first_hundred_are_written_down() {
+    let mut writer = web();
+    for number in 0..150 {
+        let request = because(cutover("gren"), &number.to_string());
+        writer.change(&request, SOMEBODY).unwrap_err();
+    }
+    let refused: Vec<String> = audit(&mut writer)
+        .into_iter()
+        .filter(|item| item.outcome == AuditOutcome::Refused)
+        .filter_map(|item| item.reason)
+        .collect();
+    let first: Vec<String> = (0..100).rev().map(|number| number.to_string()).collect();
+    assert_eq!(refused, first, "newest first");
+}
+
+#[test]
 fn a_freeze_refuses_changes_and_says_who_froze_why_and_what_goes_on() {
     let mut writer = web();
     run(&mut writer, cutover("green"));
