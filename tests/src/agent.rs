@@ -4,6 +4,7 @@ mod answer;
 mod configuration;
 mod crash;
 mod ctl;
+mod request;
 
 use std::fs::File;
 use std::os::unix::net::UnixDatagram;

@@ -537,6 +537,7 @@ mod anchors;
 mod closing;
 mod explained;
 mod faults;
+mod grace;
 mod import;
 mod modes;
 mod observed;

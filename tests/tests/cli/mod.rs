@@ -1,5 +1,6 @@
 //! `splitterctl` as scripts know it: shapes, exit codes, and what is printed where.
 
+mod document;
 mod operators;
 
 use std::process::Stdio;

@@ -148,6 +148,33 @@ fn an_anchor_keeps_its_weights_routes_fallback_and_drains_over_a_restart() {
 }
 
 #[test]
+fn after_a_restart_a_change_that_is_taken_back_leaves_alone_the_table_that_undo_goes_back_to() {
+    // Every table is the current one once.
+    for changes in 1..=4 {
+        let mut writer = web();
+        for change in 1..=changes {
+            run(&mut writer, set_weight(change * 10));
+        }
+        let Writer { plane, store, .. } = writer;
+        let mut writer = writer_over(plane, store, true);
+        let anchor = writer.world.services["web"].anchor().unwrap().split.clone();
+        let mut plan = crate::plan::plan(&writer.world, &set_weight(77), None, now_ms()).unwrap();
+        writer.cut_short(&mut plan, false);
+        writer.take_back_last(&plan, "memory");
+        let undo = Command::Undo {
+            target: target(),
+            to_generation: None,
+            existing: Existing::Keep,
+        };
+        run(&mut writer, undo);
+        assert!(
+            in_force(&writer).0 == anchor.slots.as_bytes(),
+            "after {changes} changes"
+        );
+    }
+}
+
+#[test]
 fn a_journal_with_one_anchor_of_before_still_opens() {
     let mut writer = web();
     run(&mut writer, cutover("green"));
