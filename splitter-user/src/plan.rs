@@ -310,14 +310,15 @@ pub fn check_generation(
     if names.iter().any(|name| found(name) != first) {
         let mut at: Vec<String> = names
             .iter()
-            .map(|name| format!("{name} is at {}", found(name)))
+            .map(|name| format!("{name} is at generation {}", found(name)))
             .collect();
         at.sort();
-        return Err(ApiError::refused(format!(
+        let message = format!(
             "--expect-generation {expected} is one number, and each service counts its own generations ({}): change them one \
              by one, or leave --expect-generation out",
             at.join(", ")
-        )));
+        );
+        return Err(ApiError::conflict(message));
     }
     if first == expected {
         return Ok(());

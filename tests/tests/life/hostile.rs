@@ -163,7 +163,7 @@ fn half_a_request_for_metrics_holds_up_neither_a_stop_nor_a_detach() -> Result<(
         assert!(began.elapsed() < bound, "{:?}", began.elapsed());
         drop(half);
         if !detach {
-            site.agent.begin()?;
+            site.agent.restart()?;
         }
     }
     Ok(())

@@ -62,7 +62,7 @@ fn undo_of_a_release_names_the_generations_that_its_services_go_back_to() {
 }
 
 #[test]
-fn one_expected_generation_of_services_that_differ_is_refused_before_all_else() {
+fn one_expected_generation_of_services_that_differ_is_a_conflict_before_all_else() {
     let world = cart(&after(&web(), &cutover("green")));
     let both = format!(
         "{}---\n{}",
@@ -77,9 +77,11 @@ fn one_expected_generation_of_services_that_differ_is_refused_before_all_else() 
     for command in [unknown, apply(&both)] {
         for expected in [1, 2] {
             let error = plan(&world, &command, Some(expected), NOW).unwrap_err();
-            assert_eq!(error.code, ErrorCode::Refused);
+            assert_eq!(error.code, ErrorCode::Conflict);
             assert!(
-                error.message.contains("cart is at 1, web is at 2")
+                error
+                    .message
+                    .contains("cart is at generation 1, web is at generation 2")
                     && error.message.contains("one by one"),
                 "{}",
                 error.message

@@ -48,12 +48,17 @@ proptest! {
         let before = steps.iter().fold(world, |world, step| take(&world, step));
         let changed = take(&before, &change);
         let (was, is) = (&before.services["web"], &changed.services["web"]);
-        if is.split.same_as(&was.split) && is.anchors == was.anchors {
+        let same = is.split.same_as(&was.split);
+        if same && (is.ramp.is_none() || was.ramp.is_some()) {
             return Ok(());
         }
         let back = next(&changed, &undo());
         prop_assert_eq!(sight(&back), sight(&before));
         prop_assert_eq!(digest(&back), digest(&before));
+        if same {
+            // A ramp that had moved no slot yet.
+            return Ok(());
+        }
         let again = next(&back, &undo());
         prop_assert_eq!(sight(&again), sight(&changed));
         prop_assert_eq!(digest(&again), digest(&changed));
